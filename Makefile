@@ -1,0 +1,53 @@
+# make test is what must pass before a commit. It needs Go alone; with a C
+# compiler it also looks for data races.
+
+GO      ?= go
+TIMEOUT ?= 10m
+
+# The systems that eddy supports beside the one this runs on.
+VET_OS := darwin freebsd openbsd netbsd
+
+# The race detector needs cgo, and cgo needs a C compiler.
+RACE := $(shell set -- $$($(GO) env CC); \
+	[ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$1" >/dev/null && echo -race)
+
+.PHONY: help test fmt fmt-check vet unit timed bench demo
+
+help:
+	@echo 'make test    format, vet for all systems, tests with -race, then the timed and large tests'
+	@echo 'make unit    only the tests, with -race if there is a C compiler'
+	@echo 'make timed   only the timed and large tests, without -race'
+	@echo 'make vet     go vet for this system and: $(VET_OS)'
+	@echo 'make fmt     gofmt everything'
+	@echo 'make demo    the guided tour'
+	@echo 'make bench   the comparisons with goroutines and with other libraries'
+
+test: fmt-check vet unit timed
+
+fmt:
+	gofmt -w .
+
+fmt-check:
+	@files=$$(find . -name '*.go' -not -path './.git/*' -exec gofmt -l {} +) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted, run make fmt:"; echo "$$files"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	@for os in $(VET_OS); do \
+		echo "GOOS=$$os $(GO) vet ./..."; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; \
+	done
+	@if [ -f bench/go.mod ]; then echo "cd bench && $(GO) vet ./..."; cd bench && $(GO) vet ./...; fi
+
+unit:
+	@[ -n '$(RACE)' ] || echo 'No C compiler is found or cgo is off: the tests run without -race, so data races go unseen.'
+	$(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) ./...
+
+# Under -race time and memory mean nothing, and the large tests run shortened.
+timed:
+	$(GO) test -shuffle=on -timeout $(TIMEOUT) -run 'Timed|Large' ./...
+
+bench:
+	cd bench && $(GO) run .
+
+demo:
+	$(GO) run ./cmd/demo tour

@@ -1,0 +1,316 @@
+// Package future has results that are not there yet.
+//
+// A [Future] is the side that is read, a [Promise] the side that is written, as
+// with io.Pipe. A future is settled once: resolved with a value, failed with an
+// error, or canceled. Whoever waits is told by the loop, one turn later, never by
+// the call that settles it; the order of being told is the order of asking.
+//
+// Futures belong to one loop and must be used on it. For results that cross
+// goroutines see package executor and task.CallThreadsafe.
+//
+// # Failed or canceled
+//
+// An error means canceled if a [*CanceledError] is reached from it by single
+// Unwrap() error steps. So fmt.Errorf("fetch: %w", err) keeps a cancellation a
+// cancellation, and errors.Join(err, closeErr) makes it a failure. A context's
+// own errors are failures.
+package future
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/eddyloop/eddy/loop"
+)
+
+var (
+	// ErrNotDone is returned by Result and Err of a future that is pending.
+	ErrNotDone = errors.New("future: not done")
+
+	// ErrCanceled is what every [*CanceledError] is, to errors.Is.
+	ErrCanceled = errors.New("future: canceled")
+)
+
+// A CanceledError is the outcome of something that was canceled. It is
+// ErrCanceled and context.Canceled to errors.Is. (asyncio: CancelledError)
+type CanceledError struct {
+	Cause error // why, as given to Cancel; may be nil
+}
+
+// Error names the cause.
+func (e *CanceledError) Error() string {
+	if e.Cause == nil {
+		return "canceled"
+	}
+	return "canceled: " + e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CanceledError) Unwrap() error { return e.Cause }
+
+// Is reports whether target is ErrCanceled or context.Canceled.
+func (e *CanceledError) Is(target error) bool {
+	return target == ErrCanceled || target == context.Canceled
+}
+
+// AsCanceled returns the CanceledError that makes err a cancellation, or nil if
+// err is none: see the package comment.
+func AsCanceled(err error) *CanceledError {
+	for err != nil {
+		if c, ok := err.(*CanceledError); ok {
+			return c
+		}
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return nil
+		}
+		err = u.Unwrap()
+	}
+	return nil
+}
+
+// A State is where a future stands.
+type State uint8
+
+// The states of a future. All but Pending are final.
+const (
+	Pending  State = iota
+	Resolved       // it has a value
+	Failed         // it has an error
+	Canceled       // it has a CanceledError
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	return [...]string{"pending", "resolved", "failed", "canceled"}[s]
+}
+
+// A Waiter is a future whose type of value does not matter. Futures and tasks
+// are Waiters.
+type Waiter interface {
+	// Done, Canceled, State, Err, Cancel, OnDone and Watch are those of Future.
+	Done() bool
+	Canceled() bool
+	State() State
+	Err() error
+	Cancel(cause error) bool
+	OnDone(fn func()) (stop func() bool)
+	Watch(r loop.Runnable)
+	Unwatch(r loop.Runnable) bool
+	Loop() *loop.Loop
+}
+
+// A Future is a result that is not there yet. Make it with [New]. It must be
+// used on its loop, and not be copied.
+//
+//	Pending --Resolve--> Resolved, --Fail--> Failed, --Cancel--> Canceled
+type Future[T any] struct {
+	value T
+	core
+}
+
+// core is what a future has whatever its type.
+type core struct {
+	loop     *loop.Loop
+	state    State
+	looked   bool          // somebody has seen the failure
+	recorded bool          // among the loop's unseen failures
+	watchers loop.Runnable // nil, one, or a *watchList
+	err      error         // of a failed or canceled future
+	canceler Canceler      // nil: Cancel settles
+}
+
+// A Canceler is who hears that nobody wants a result. A task is one.
+type Canceler interface {
+	// CancelFuture is Cancel of the future. It may settle it, now or later, and
+	// reports whether the cancellation will have an effect.
+	CancelFuture(cause error) bool
+}
+
+// New returns a future that is pending, and its write side.
+// (asyncio: create_future)
+func New[T any](l *loop.Loop) (*Future[T], Promise[T]) {
+	f := &Future[T]{core: core{loop: l}}
+	return f, Promise[T]{f}
+}
+
+// Init prepares a future that is part of a larger struct, for those who count
+// bytes; c may be nil. A future that nobody watches may be initialized again.
+func Init[T any](f *Future[T], l *loop.Loop, c Canceler) Promise[T] {
+	if f.watchers != nil {
+		panic("future: Init of a future that is waited for")
+	}
+	*f = Future[T]{core: core{loop: l, canceler: c}}
+	return Promise[T]{f}
+}
+
+// Await suspends the calling task until f is settled and returns its result. If
+// f is settled it returns at once, without suspending.
+//
+// Cancel safety: canceling the task cancels f, or asks f's producer to cancel;
+// use [Shield] to prevent that. A cancellation that comes when f has settled
+// already is returned instead of f's result, which stays with f. When a context
+// derived in the body ends, f is canceled in the same way, and Await returns
+// when f has settled: with the context's cause if its deadline passed.
+//
+// Await panics outside of a task, and on a future of another loop.
+func (f *Future[T]) Await(ctx context.Context) (T, error) {
+	if f.state == Pending {
+		if err := wait(ctx, f); err != nil {
+			var zero T
+			return zero, err
+		}
+	}
+	f.look()
+	return f.value, f.err
+}
+
+// Await is f.Await(ctx) for code that is generic over futures and tasks.
+func Await[F Of[T], T any](ctx context.Context, f F) (T, error) {
+	if !f.Done() {
+		if err := wait(ctx, f); err != nil {
+			var zero T
+			return zero, err
+		}
+	}
+	return f.Result()
+}
+
+// Result returns the value, or the error of a failed or canceled future, or
+// [ErrNotDone]. (asyncio: result)
+func (f *Future[T]) Result() (T, error) {
+	f.look()
+	if f.state == Pending {
+		var zero T
+		return zero, ErrNotDone
+	}
+	return f.value, f.err
+}
+
+// Outcome returns Result as one value.
+func (f *Future[T]) Outcome() Outcome[T] {
+	v, err := f.Result()
+	return Outcome[T]{v, err}
+}
+
+// An Outcome is what became of a future: a value or an error.
+type Outcome[T any] struct {
+	Value T
+	Err   error
+}
+
+// Done reports whether the future is settled.
+func (f *Future[T]) Done() bool { return f.state != Pending }
+
+// Canceled reports whether the future is settled and canceled.
+func (f *Future[T]) Canceled() bool { return f.state == Canceled }
+
+// State returns where the future stands. It does not count as having looked at
+// a failure.
+func (f *Future[T]) State() State { return f.state }
+
+// Err returns nil for a resolved future, the error of a failed or canceled one,
+// and [ErrNotDone] for one that is pending. (asyncio: exception)
+func (f *Future[T]) Err() error {
+	f.look()
+	if f.state == Pending {
+		return ErrNotDone
+	}
+	return f.err
+}
+
+// Retrieved reports whether a failure of the future has been seen: by Await,
+// Result or Err. One that nobody sees is reported to the loop's OnError, once.
+func (f *Future[T]) Retrieved() bool { return f.state != Failed || f.looked }
+
+// Loop returns the loop that the future belongs to.
+func (f *Future[T]) Loop() *loop.Loop { return f.loop }
+
+// Cancel settles a pending future as canceled; cause, which may be nil, is kept
+// in the [*CanceledError]. If the producer has said so (see [Promise.OnCancel];
+// a task has), the cancellation is left to it. Cancel reports whether it has an
+// effect: false if the future is settled. (asyncio: cancel)
+func (f *Future[T]) Cancel(cause error) bool { return f.cancel(cause) }
+
+// OnDone arranges for fn to be called by the loop, in the turn after f is
+// settled; if it is settled already, in the next turn. fn runs in the context
+// that OnDone was called in: see [loop.Loop.Context]. stop prevents the call and
+// reports whether it did. (asyncio: add_done_callback)
+func (f *Future[T]) OnDone(fn func()) (stop func() bool) { return f.onDone(fn) }
+
+// Watch queues r in the loop as soon as f is settled, or at once if it is: OnDone
+// for those who bring their own [loop.Runnable]. If r has a method Stopped() bool
+// that returns true by then, it is dropped.
+func (f *Future[T]) Watch(r loop.Runnable) { f.watch(r) }
+
+// Unwatch undoes Watch, and reports whether r had not been queued yet. Among
+// many watchers one with a method Stopped() bool that returns true is cheaper to
+// remove.
+func (f *Future[T]) Unwatch(r loop.Runnable) bool { return f.unwatch(r) }
+
+// String returns the state and the outcome.
+func (f *Future[T]) String() string {
+	switch f.state {
+	case Resolved:
+		return fmt.Sprintf("future resolved %v", f.value)
+	case Pending:
+		if s, ok := f.canceler.(fmt.Stringer); ok {
+			return s.String()
+		}
+		return "future pending"
+	}
+	return fmt.Sprintf("future %v: %v", f.state, f.err)
+}
+
+// A Promise is the write side of a future. It is a value; its copies write the
+// same future. It must be used on the loop.
+type Promise[T any] struct{ f *Future[T] }
+
+// Future returns the read side.
+func (p Promise[T]) Future() *Future[T] { return p.f }
+
+// Resolve settles the future with a value and reports whether it did: false if
+// it was settled. (asyncio: set_result)
+func (p Promise[T]) Resolve(v T) bool {
+	f := p.f
+	if f.state != Pending {
+		return false
+	}
+	f.value = v
+	f.settle(Resolved, nil)
+	return true
+}
+
+// Fail settles the future with an error, as failed or, if the error is a
+// cancellation, as canceled, and reports whether it did. It panics if err is
+// nil. (asyncio: set_exception)
+func (p Promise[T]) Fail(err error) bool {
+	if err == nil {
+		panic("future: Fail with a nil error")
+	}
+	if p.f.state != Pending {
+		return false
+	}
+	if AsCanceled(err) != nil {
+		p.f.settle(Canceled, err)
+	} else {
+		p.f.settle(Failed, err)
+	}
+	return true
+}
+
+// Cancel settles the future as canceled, whatever OnCancel says, and reports
+// whether it did.
+func (p Promise[T]) Cancel(cause error) bool {
+	return p.Fail(&CanceledError{Cause: cause})
+}
+
+// OnCancel makes fn what Future.Cancel calls in place of settling the future. fn
+// may settle it, now or later, and returns whether the cancellation will have an
+// effect: what Cancel returns.
+func (p Promise[T]) OnCancel(fn func(cause error) bool) { p.f.canceler = cancelFunc(fn) }
+
+type cancelFunc func(cause error) bool
+
+func (fn cancelFunc) CancelFuture(cause error) bool { return fn(cause) }

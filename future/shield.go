@@ -1,0 +1,77 @@
+package future
+
+import (
+	"time"
+
+	"github.com/eddyloop/eddy/loop"
+)
+
+// Shield returns a future that is settled as f is, one turn later, but whose
+// cancellation does not reach f. A settled f is returned itself. When the shield
+// was canceled and f fails later, the failure is reported like any other that
+// nobody has seen. (asyncio: shield)
+func Shield[T any](f *Future[T]) *Future[T] {
+	if f.Done() {
+		return f
+	}
+	s := &shield[T]{inner: f}
+	Init(&s.outer, f.loop, s)
+	f.watch(s)
+	return &s.outer
+}
+
+type shield[T any] struct {
+	outer Future[T]
+	inner *Future[T] // nil once the shield is canceled
+}
+
+// Run hands the outcome outward.
+func (s *shield[T]) Run() {
+	f := s.inner
+	if f == nil {
+		return
+	}
+	f.look()
+	s.outer.value = f.value
+	s.outer.settle(f.state, f.err)
+}
+
+// Stopped tells the inner future that nobody waits.
+func (s *shield[T]) Stopped() bool { return s.inner == nil }
+
+// CancelFuture cancels the shield only.
+func (s *shield[T]) CancelFuture(cause error) bool {
+	f := s.inner
+	s.inner = nil
+	f.unwatch(s)
+	s.outer.settle(Canceled, &CanceledError{Cause: cause})
+	return true
+}
+
+// After returns a future that is resolved when d has passed on the loop's clock;
+// see [loop.Loop.CallLater]. Canceling it stops the timer.
+func After(l *loop.Loop, d time.Duration) *Future[struct{}] {
+	a := new(after)
+	Init(&a.f, l, a)
+	l.StartTimer(&a.timer, d, a)
+	return &a.f
+}
+
+type after struct {
+	f     Future[struct{}]
+	timer loop.Timer
+}
+
+// Run resolves the future when the time has come.
+func (a *after) Run() {
+	if a.f.state == Pending {
+		a.f.settle(Resolved, nil)
+	}
+}
+
+// CancelFuture stops the timer. One that is due already finds the future settled.
+func (a *after) CancelFuture(cause error) bool {
+	a.f.loop.StopTimer(&a.timer)
+	a.f.settle(Canceled, &CanceledError{Cause: cause})
+	return true
+}

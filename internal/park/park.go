@@ -1,0 +1,51 @@
+// Package park is how a wait suspends the computation that it is made in, without
+// the package of the wait knowing packages of tasks.
+package park
+
+import (
+	"context"
+
+	"github.com/eddyloop/eddy/internal/env"
+	"github.com/eddyloop/eddy/loop"
+)
+
+// A Waitable is something that settles once, or that can be made to: a future.
+type Waitable interface {
+	// Done reports whether it has settled.
+	Done() bool
+	// Canceled reports whether it has settled by being canceled.
+	Canceled() bool
+	// Cancel asks it to settle, and reports whether that was of use.
+	Cancel(cause error) bool
+	// Err returns its error once it has settled.
+	Err() error
+	// Watch queues r once, when it has settled; Unwatch undoes that.
+	Watch(r loop.Runnable)
+	Unwatch(r loop.Runnable) bool
+	// Loop returns the loop it belongs to.
+	Loop() *loop.Loop
+}
+
+// A Parker is a computation that can be suspended. It is its own context.
+type Parker interface {
+	env.Holder
+	// Park suspends until w has settled, or returns a cancellation that was
+	// thrown. It panics if the computation is not the one that runs.
+	Park(w Waitable) error
+	// Yield suspends until the next turn.
+	Yield() error
+	// Loop returns the loop it runs on.
+	Loop() *loop.Loop
+}
+
+// From returns the computation that ctx belongs to. It panics with a sentence
+// that begins with what if there is none.
+func From(ctx context.Context, what string) Parker {
+	if p, ok := ctx.(Parker); ok {
+		return p
+	}
+	if p, ok := ctx.Value(env.TaskKey).(Parker); ok {
+		return p
+	}
+	panic(what + " outside of a task: ctx must come from a task's body")
+}

@@ -1,0 +1,160 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/eddyloop/eddy/coro"
+)
+
+// outsideCount counts what will post to the loop.
+type outsideCount struct{ atomic.Int64 }
+
+// Hold tells the loop that something outside of it will post: virtual time
+// stands still, and the loop yields before it sleeps, until release is called,
+// from any goroutine. A second call of release does nothing. Executors do this
+// for their jobs.
+func (l *Loop) Hold() (release func()) {
+	l.outside.Add(1)
+	var once atomic.Bool
+	return func() {
+		if once.CompareAndSwap(false, true) {
+			l.outside.Add(-1)
+			if l.clock.virtual != nil {
+				// A loop that waits only because of this must look again.
+				_ = l.QueueThreadsafe(funcCall(func() {}))
+			}
+		}
+	}
+}
+
+// AddOutside adds n to the number of Holds, for those who count themselves. When
+// it falls, a post must follow. It may be called from any goroutine.
+func (l *Loop) AddOutside(n int) { l.outside.Add(int64(n)) }
+
+// Outside reports whether anything outside may bring work: a Hold, a descriptor.
+func (l *Loop) Outside() bool { return l.outside.Load() > 0 || l.fds.n > 0 }
+
+type local struct{ key, value any }
+
+// Local returns the value that a package keeps for this loop, and makes it if
+// there is none. key must be comparable and the package's own, such as a pointer
+// to one of its variables. A value with a method Unwind() has it called when
+// Close begins, to end what runs; one with a method Closed() when all else is
+// closed.
+func (l *Loop) Local(key any, create func() any) any {
+	for i := range l.locals {
+		if l.locals[i].key == key {
+			return l.locals[i].value
+		}
+	}
+	v := create()
+	l.locals = append(l.locals, local{key, v})
+	return v
+}
+
+type closer struct{ fn func(context.Context) error }
+
+// OnClose arranges for fn to be called by Close, after all tasks have ended, the
+// last arranged first. Its ctx ends after Config.CloseTimeout. stop reports
+// whether it prevented the call. It must be called on the loop.
+func (l *Loop) OnClose(fn func(context.Context) error) (stop func() bool) {
+	c := &closer{fn}
+	l.onClose = append(l.onClose, c)
+	return func() bool {
+		ok := c.fn != nil
+		c.fn = nil
+		l.onClose = slices.DeleteFunc(l.onClose, func(x *closer) bool { return x == c })
+		return ok
+	}
+}
+
+// Close ends every task, waits for executors and other OnClose functions up to
+// Config.CloseTimeout, makes the calls that other goroutines had posted, and
+// frees descriptors and goroutines. Calls of CallSoon and timers that are still
+// waiting are dropped. It returns the errors of the OnClose functions,
+// [ErrRunning] if the loop is running, and nil if it is closed already.
+// It must be called on the goroutine that ran the loop. (asyncio: close)
+func (l *Loop) Close() error {
+	switch {
+	case l.inTurn:
+		return ErrRunning
+	case l.closed || l.closing:
+		return nil
+	}
+	l.closing = true
+	for i := 0; i < len(l.locals); i++ { // more may be added meanwhile
+		if u, ok := l.locals[i].value.(interface{ Unwind() }); ok {
+			l.protect("close", u.Unwind)
+		}
+	}
+	errs := l.callOnClose()
+	l.drain()
+	for i := range l.locals {
+		if c, ok := l.locals[i].value.(interface{ Closed() }); ok {
+			l.protect("close", c.Closed)
+		}
+	}
+	l.coros.Close()
+	if l.poller != nil {
+		if err := l.poller.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("loop: %w", err))
+		}
+	}
+	l.closed, l.strict = true, true
+	l.ready, l.batch = queue{}, 0
+	close(l.ended)
+	return errors.Join(errs...)
+}
+
+func (l *Loop) callOnClose() (errs []error) {
+	ctx, cancel := context.Background(), func() {}
+	if d := l.cfg.CloseTimeout; d >= 0 {
+		if d == 0 {
+			d = 10 * time.Second
+		}
+		ctx, cancel = context.WithTimeout(ctx, d)
+	}
+	defer cancel()
+	for len(l.onClose) > 0 {
+		c := l.onClose[len(l.onClose)-1]
+		l.onClose = l.onClose[:len(l.onClose)-1]
+		if c.fn == nil {
+			continue
+		}
+		l.protect("close", func() {
+			if err := c.fn(ctx); err != nil {
+				errs = append(errs, err)
+			}
+		})
+	}
+	return errs
+}
+
+// drain makes the calls that were posted, now that no more are accepted. What a
+// batch cut short by Goexit has left comes first: posts are among it.
+func (l *Loop) drain() {
+	posts := l.inbox.close()
+	l.inbox.total += uint64(len(posts))
+	for ; l.batch > 0; l.batch-- {
+		l.protect("callback", l.ready.pop().Run)
+	}
+	for _, r := range posts {
+		l.protect("callback", r.Run)
+	}
+}
+
+// protect calls fn outside of a turn.
+func (l *Loop) protect(op string, fn func()) {
+	defer func() {
+		l.running, l.env, l.callback = nil, l.root, nil
+		if v := recover(); v != nil {
+			l.report(&CallError{Op: op, Err: coro.NewPanicError(v)})
+		}
+	}()
+	fn()
+}

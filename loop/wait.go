@@ -1,0 +1,111 @@
+package loop
+
+import (
+	"runtime"
+	"time"
+)
+
+// eventsPerPoll bounds the work that one look can bring.
+const eventsPerPoll = 256
+
+// wait sleeps for up to d ns, for ever if d is negative, until something is
+// ready outside; it queues what is and sets the loop's time.
+func (l *Loop) wait(d, start int64) error {
+	if d == 0 {
+		if l.fds.n == 0 {
+			// Nothing to ask the kernel for, and posts are seen without it.
+			l.settle(start)
+			return nil
+		}
+		return l.poll(0)
+	}
+	if err := l.openPoller(); err != nil {
+		return err
+	}
+	if l.nap.take(l) {
+		// As in a busy loop: the kernel is asked once a slice.
+		now := l.clock.now()
+		if l.fds.n == 0 || now-l.polledAt < maxSlice {
+			l.settle(now)
+			return nil
+		}
+		return l.poll(0)
+	}
+	l.inbox.sleeping.Store(true)
+	if l.inbox.posted.Load() {
+		// Posted before it could see sleeping: nobody will wake us.
+		d = 0
+	}
+	err := l.poll(time.Duration(d))
+	l.inbox.sleeping.Store(false)
+	l.stats.Waiting += time.Duration(l.now - start)
+	return err
+}
+
+// poll asks the poller and queues what is ready.
+func (l *Loop) poll(d time.Duration) error {
+	t := l.cfg.Trace
+	if t != nil && t.Wait != nil {
+		t.Wait(d)
+	}
+	n, _, err := l.poller.Wait(l.events, d)
+	l.settle(l.clock.now())
+	l.polledAt = l.now
+	for i := range l.events[:n] {
+		l.fds.dispatch(l, &l.events[i])
+	}
+	l.stats.Polls++
+	l.stats.Events += uint64(n)
+	if t != nil && t.Wake != nil {
+		t.Wake(n)
+	}
+	return err
+}
+
+// settle takes the time at which the next slice of calls begins.
+func (l *Loop) settle(now int64) { l.now, l.lookedAt = now, now }
+
+// A nap is a yield before a sleep. A goroutine that the loop made ready sits in
+// the loop's own P, and a blocking system call holds that P until the runtime's
+// monitor notices, tens of microseconds later. So before it blocks, the loop
+// lets others run, if it has reason to believe that there are others: work is
+// out, or someone posted lately. It yields twice, because one yield in 61 comes
+// straight back.
+//
+// Beside a goroutine that computes, a yield takes 10 ms and more: after a slow
+// one that brought nothing, naps are skipped for a while, twice as long each
+// time.
+type nap struct {
+	skip    int // naps to skip
+	backoff int // how many to skip after the next slow one
+}
+
+const (
+	slowNap    = int64(50 * time.Microsecond)
+	maxBackoff = 1 << 10
+	quietLooks = 4 // looks without a post after which nobody is expected
+)
+
+// take yields if that may pay, and reports whether something was posted.
+func (n *nap) take(l *Loop) (posted bool) {
+	if l.quiet >= quietLooks && l.outside.Load() == 0 {
+		return false
+	}
+	if n.skip > 0 {
+		n.skip--
+		return false
+	}
+	start := l.clock.now()
+	for range 2 {
+		runtime.Gosched()
+		if l.inbox.posted.Load() {
+			n.backoff = 0
+			return true
+		}
+	}
+	if l.clock.now()-start > slowNap {
+		n.backoff = min(max(2*n.backoff, 8), maxBackoff)
+		n.skip = n.backoff
+	}
+	return false
+}

@@ -1,0 +1,147 @@
+package looptest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/loop"
+	"github.com/eddyloop/eddy/task"
+)
+
+// Config configures [RunConfig]. The zero value is that of Run.
+type Config struct {
+	// Loop configures the loop. Its Clock is replaced, unless Real is set.
+	// OnError defaults to failing the test.
+	Loop loop.Config
+	// Start is what the clock reads first. Default: midnight of January 1, 2000,
+	// UTC.
+	Start time.Time
+	// Real uses the system's clock: for tests of sockets and processes.
+	Real bool
+}
+
+// Run runs fn as a task on a loop with a virtual clock, until it is done, and
+// closes the loop. The test fails if fn returns an error, if an error that nobody
+// can receive is reported, or if nothing can run any more. t.FailNow and the like
+// work in fn and its tasks.
+func Run(t testing.TB, fn func(ctx context.Context) error) {
+	t.Helper()
+	RunConfig(t, Config{}, fn)
+}
+
+// RunConfig is [Run] with a configuration.
+func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
+	t.Helper()
+	c := NewClock(cfg.Start)
+	if !cfg.Real {
+		cfg.Loop.Clock = c
+	}
+	if cfg.Loop.OnError == nil {
+		cfg.Loop.OnError = func(e *loop.CallError) {
+			t.Helper()
+			t.Errorf("%v\n%s", e, e.Stack())
+		}
+	}
+	l, err := loop.New(cfg.Loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report string
+	c.deadlock = func() { report = Report(l) }
+	c.attach(l)
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("closing the loop: %v", err)
+		}
+	}()
+	err = task.RunOn(context.Background(), l, fn)
+	switch {
+	case errors.Is(err, loop.ErrDeadlock):
+		t.Fatalf("%v\n%s", err, report)
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
+// Report lists the loop's tasks that are not done, what each awaits, and where
+// it is. It must be called on the loop.
+func Report(l *loop.Loop) string {
+	var b strings.Builder
+	stacks := task.Stacks(l)
+	for _, t := range task.All(l) {
+		fmt.Fprintf(&b, "%s, %s\n", t, t.Body())
+		for line := range strings.Lines(string(stacks[t.ID()])) {
+			b.WriteString("\t" + line)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// A Clock is a virtual clock for a loop: it stands still while the loop has
+// something to run, and jumps to the next timer when it has not. One Clock
+// belongs to one loop.
+type Clock struct {
+	now      time.Time
+	waiters  []future.Promise[struct{}]
+	deadlock func()
+}
+
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// NewClock returns a clock that reads start, or midnight of January 1, 2000, UTC,
+// if start is zero.
+func NewClock(start time.Time) *Clock {
+	if start.IsZero() {
+		start = epoch
+	}
+	return &Clock{now: start}
+}
+
+var clockKey = new(int)
+
+func (c *Clock) attach(l *loop.Loop) { l.Local(clockKey, func() any { return c }) }
+
+// Now implements [loop.Clock].
+func (c *Clock) Now() time.Time { return c.now }
+
+// Idle implements [loop.Clock].
+func (c *Clock) Idle(next time.Time, outside bool) (time.Duration, error) {
+	switch {
+	case outside:
+		return -1, nil
+	case len(c.waiters) > 0:
+		for _, p := range c.waiters {
+			p.Resolve(struct{}{})
+		}
+		c.waiters = c.waiters[:0]
+	case !next.IsZero():
+		c.now = next
+	default:
+		if c.deadlock != nil {
+			c.deadlock()
+		}
+		return 0, loop.ErrDeadlock
+	}
+	return 0, nil
+}
+
+// WaitIdle suspends the task until no other has anything to do before time moves
+// on: every other task waits for a timer, for another, or for another WaitIdle.
+// It works only on the loops of this package. (trio: wait_all_tasks_blocked)
+func WaitIdle(ctx context.Context) error {
+	l := loop.FromContext(ctx)
+	c, ok := l.Local(clockKey, func() any { return nil }).(*Clock)
+	if !ok {
+		panic("looptest: WaitIdle on a loop without a virtual clock")
+	}
+	f, p := future.New[struct{}](l)
+	c.waiters = append(c.waiters, p)
+	_, err := f.Await(ctx)
+	return err
+}

@@ -1,0 +1,410 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/eddyloop/eddy/coro"
+	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/env"
+	"github.com/eddyloop/eddy/internal/park"
+	"github.com/eddyloop/eddy/loop"
+)
+
+// core is a task without its type of result: what is queued and stepped. It is
+// the context of the body.
+//
+// A task that is not done is in exactly one of three places:
+//
+//	queued   in the loop's queue: new, yielded, or woken; waiting may be set
+//	running  l.Current() is the task
+//	waiting  a watcher of waiting
+//
+//	queued --its turn--> running --Park--> waiting --settled--> queued
+//	running --Yield--> queued; running --body ends--> done
+//
+// Cancel while waiting cancels what it waits for, and the wait ends with that.
+// Cancel in the other places, or when that is settled already, sets mustCancel:
+// the next step throws.
+type core struct {
+	loop    *loop.Loop
+	env     atomic.Pointer[env.Env]
+	self    self          // the *Task[T]
+	waiting park.Waitable // what it waits for, until its next step
+	worker  *coro.Worker  // of a stackful body that has begun
+	cause   error         // of a Cancel not yet delivered; then what Park returns
+	flags   flags
+	cancels int32 // Canceling
+	id      uint64
+	name    *string // nil: Task-id
+	prev    *core   // in the registry, while not done
+	next    *core
+	ending  atomic.Pointer[ending] // made when the context's Done is asked for
+}
+
+type flags uint32
+
+const (
+	machine    flags = 1 << iota // steps, has no stack
+	begun                        // the body has run
+	mustCancel                   // throw at the next step
+	finished
+	walking // a cancellation passes through: awaits in a circle come back here
+	closing // the loop ends: the answer to every wait is no
+	eager   // only for startIn: run the first step at once
+)
+
+// self is what the core needs of the typed task.
+type self interface {
+	Any
+	coro.Body
+	stepMachine(thrown error)
+	fail(err error)
+	waiter() park.Waitable // its own future
+	taskCore() *core
+}
+
+// Run is a step: the loop calls it when the task is queued.
+func (t *core) Run() {
+	if t.flags&finished != 0 {
+		return
+	}
+	thrown := t.takeThrown()
+	before := t.loop.Enter(t)
+	t.trace(loop.TaskStep)
+	if t.flags&machine != 0 {
+		t.self.stepMachine(thrown)
+	} else {
+		t.resume(thrown)
+	}
+	t.loop.Leave(before)
+}
+
+// takeThrown ends the wait and returns the cancellation that the step shall
+// throw, if there is one. Of a stackful body that is only a cancellation of the
+// task not yet delivered: Await itself returns what became of the future, and if
+// that was canceled, too, this is said once. A machine is thrown both.
+func (t *core) takeThrown() (thrown error) {
+	w := t.waiting
+	t.waiting = nil
+	if t.flags&(mustCancel|machine) == 0 {
+		return nil
+	}
+	canceled := w != nil && w.Canceled()
+	if canceled && t.flags&machine != 0 {
+		thrown = w.Err()
+	}
+	if t.flags&mustCancel != 0 {
+		t.flags &^= mustCancel
+		if !canceled {
+			thrown = &future.CanceledError{Cause: t.cause}
+		}
+		t.cause = nil
+	}
+	return thrown
+}
+
+// resume runs the body to its next suspension. A body that was canceled before
+// its first step never runs.
+func (t *core) resume(thrown error) {
+	w := t.worker
+	if w == nil {
+		if thrown != nil {
+			t.self.fail(thrown)
+			return
+		}
+		w = t.loop.Coroutines().Get()
+		t.worker = w
+		t.flags |= begun
+		w.Begin(t.self)
+	}
+	t.cause = thrown
+	if w.Resume() {
+		t.suspended()
+		return
+	}
+	t.worker = nil
+	switch w.How() {
+	case coro.Panicked:
+		t.self.fail(w.Panic())
+	case coro.Unwound:
+		t.self.fail(&future.CanceledError{Cause: loop.ErrClosed})
+	case coro.Exited:
+		t.loop.Exit(w)
+		t.self.fail(coro.ErrGoexit)
+	}
+}
+
+// suspended arranges for the next step. A cancellation that came while the body
+// ran, and was not delivered, is delivered to what it waits for now.
+func (t *core) suspended() {
+	t.trace(loop.TaskSuspend)
+	if t.flags&closing != 0 {
+		return
+	}
+	w := t.waiting
+	if w == nil {
+		t.loop.Queue(t) // a bare yield
+		return
+	}
+	w.Watch(t)
+	if t.flags&mustCancel != 0 && w.Cancel(t.cause) {
+		t.flags &^= mustCancel
+		t.cause = nil
+	}
+}
+
+// Park implements park.Parker.
+func (t *core) Park(w park.Waitable) error {
+	if t.loop.Current() != loop.Running(t) || t.flags&machine != 0 {
+		t.misuse()
+	}
+	if w.Loop() != t.loop {
+		panic("task: " + t.Name() + " awaits a future of another loop")
+	}
+	if w == t.self.waiter() {
+		panic("task: " + t.Name() + " awaits itself")
+	}
+	t.loop.CheckGoroutine("Await")
+	if t.flags&closing != 0 {
+		return t.refuse(w)
+	}
+	t.waiting = w
+	t.worker.Suspend()
+	return t.takeCause()
+}
+
+// Yield implements park.Parker.
+func (t *core) Yield() error {
+	if t.loop.Current() != loop.Running(t) || t.flags&machine != 0 {
+		t.misuse()
+	}
+	t.loop.CheckGoroutine("Yield")
+	if t.flags&closing != 0 {
+		return t.refuse(nil)
+	}
+	t.worker.Suspend()
+	return t.takeCause()
+}
+
+func (t *core) takeCause() error {
+	err := t.cause
+	t.cause = nil
+	return err
+}
+
+func (t *core) misuse() {
+	switch {
+	case t.flags&finished != 0:
+		panic("task: ctx of " + t.Name() + " was used to wait after the task was done")
+	case t.loop.Current() == loop.Running(t):
+		panic("task: Await in the Step of a machine: return the future instead")
+	}
+	panic("task: ctx of " + t.Name() + " was used to wait outside of the task: by another task, by a callback, or from another goroutine")
+}
+
+// cancel is Cancel: see Task.Cancel.
+func (t *core) cancel(cause error) bool {
+	if t.flags&finished != 0 {
+		return false
+	}
+	t.cancels++
+	if t.flags&walking != 0 {
+		// We came back by a circle of awaits. Nobody else will end it.
+		t.breakCircle(cause)
+		return true
+	}
+	if t.waiting != nil {
+		t.flags |= walking
+		ok := t.waiting.Cancel(cause)
+		t.flags &^= walking
+		if ok {
+			return true
+		}
+	}
+	t.flags |= mustCancel
+	t.cause = cause
+	return true
+}
+
+// An AwaitCycleError is the cause of the cancellation that ends a circle of tasks
+// that await each other, once one of them is canceled.
+type AwaitCycleError struct {
+	Tasks []string // names, each awaiting the next and the last the first
+	Cause error    // of the Cancel that found the circle; may be nil
+}
+
+// Error lists the tasks.
+func (e *AwaitCycleError) Error() string {
+	return "task: tasks await each other in a circle: " + strings.Join(e.Tasks, " → ")
+}
+
+// Unwrap returns the cause.
+func (e *AwaitCycleError) Unwrap() error { return e.Cause }
+
+// breakCircle ends the wait of t, which is part of a circle of awaits that a
+// cancellation has walked round once.
+func (t *core) breakCircle(cause error) {
+	e := &AwaitCycleError{Tasks: []string{t.Name()}, Cause: cause}
+	for c := coreOf(t.waiting); c != nil && c != t; c = coreOf(c.waiting) {
+		e.Tasks = append(e.Tasks, c.Name())
+	}
+	t.flags |= mustCancel
+	t.cause = e
+	if t.waiting.Unwatch(t) {
+		t.waiting = nil
+		t.loop.Queue(t)
+	}
+}
+
+// Loop implements park.Parker.
+func (t *core) Loop() *loop.Loop { return t.loop }
+
+// Env and SetEnv implement env.Holder.
+func (t *core) Env() *env.Env     { return t.env.Load() }
+func (t *core) SetEnv(e *env.Env) { t.env.Store(e) }
+
+// Fault implements loop.Running: a machine's step panicked.
+func (t *core) Fault(err error) {
+	if t.flags&finished == 0 {
+		t.self.fail(err)
+	}
+}
+
+// finish takes the task off the books. What waits for it is told by the future.
+func (t *core) finish() {
+	t.flags |= finished
+	t.waiting = nil
+	t.prev.next, t.next.prev = t.next, t.prev
+	t.prev, t.next = nil, nil
+	t.end()
+	t.trace(loop.TaskDone)
+}
+
+func (t *core) trace(kind loop.TaskEventKind) {
+	if tr := t.loop.Tracer(); tr != nil && tr.Task != nil {
+		tr.Task(loop.TaskEvent{ID: t.id, Name: t.Name(), Kind: kind})
+	}
+}
+
+// Name returns the task's name.
+func (t *core) Name() string {
+	if t.name != nil {
+		return *t.name
+	}
+	return "Task-" + strconv.FormatUint(t.id, 10)
+}
+
+// String returns the task's name, state, and what it waits for.
+func (t *core) String() string {
+	w := t.waiting
+	switch {
+	case t.flags&finished != 0:
+		return fmt.Sprintf("%s (%v)", t.Name(), t.self.State())
+	case t.loop.Current() == loop.Running(t):
+		return t.Name() + " (running)"
+	case w == nil || w.Done():
+		return t.Name() + " (ready)"
+	}
+	return t.Name() + " (awaits " + describe(w) + ")"
+}
+
+// describe says what w is, without saying what that waits for in turn.
+func describe(w park.Waitable) string {
+	if o := coreOf(w); o != nil {
+		return o.Name()
+	}
+	if s, ok := w.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", w)
+}
+
+// coreOf returns the task that w is the future of, or nil.
+func coreOf(w park.Waitable) *core {
+	if t, ok := future.Producer(w).(self); ok {
+		return t.taskCore()
+	}
+	return nil
+}
+
+// An ending is the part of a task's context that ends: a context of package
+// context, so that those derived from it find it without a goroutine.
+type ending struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// ended stands for the ending of a task that was done before anybody asked.
+var ended = func() *ending {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return &ending{ctx, cancel}
+}()
+
+// end ends the context.
+func (t *core) end() {
+	if e := t.ending.Swap(ended); e != nil {
+		e.cancel()
+	}
+}
+
+// Done implements context.Context. It is closed when the task is done, or when
+// the scope that it was started in is. It may be called from any goroutine.
+func (t *core) Done() <-chan struct{} {
+	e := t.ending.Load()
+	if e == nil {
+		parent := context.Background()
+		if s := t.Env().Scope; s != nil {
+			parent = s
+		}
+		e = new(ending)
+		e.ctx, e.cancel = context.WithCancel(parent)
+		if !t.ending.CompareAndSwap(nil, e) {
+			e.cancel()
+			e = t.ending.Load()
+		}
+	}
+	return e.ctx.Done()
+}
+
+// Err implements context.Context: nil until Done is closed.
+func (t *core) Err() error {
+	if e := t.ending.Load(); e != nil {
+		return e.ctx.Err()
+	}
+	if s := t.Env().Scope; s != nil {
+		return s.Err()
+	}
+	return nil
+}
+
+// Deadline implements context.Context.
+func (t *core) Deadline() (time.Time, bool) {
+	if s := t.Env().Scope; s != nil {
+		return s.Deadline()
+	}
+	return time.Time{}, false
+}
+
+// Value implements context.Context: the values of the ctx that the task was
+// started with, and the keys of this module.
+func (t *core) Value(key any) any {
+	switch key {
+	case env.LoopKey:
+		return t.loop
+	case env.HolderKey, env.TaskKey:
+		return t
+	}
+	if e := t.ending.Load(); e != nil && e != ended {
+		// Package context looks for its own kind of context by a key.
+		if v, ok := e.ctx.Value(key).(context.Context); ok && v == e.ctx {
+			return v
+		}
+	}
+	return t.Env().Values.Value(key)
+}

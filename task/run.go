@@ -1,0 +1,210 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/eddyloop/eddy/coro"
+	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/env"
+	"github.com/eddyloop/eddy/loop"
+)
+
+// recoverInto makes a panic an error, except the one that unwinds a body when
+// the loop closes.
+func recoverInto(err *error, t *core) {
+	if t.flags&closing != 0 {
+		return
+	}
+	if v := recover(); v != nil {
+		*err = coro.NewPanicError(v)
+	}
+}
+
+// Run makes a loop, runs main on it as a task until it is done, and closes the
+// loop: the tasks that are left are canceled, oldest first, and awaited; then
+// executors are shut down. It returns main's error, joined with those of closing.
+// main's ctx has the values of ctx; when ctx ends, main is canceled, once, with
+// ctx's cause, and may clean up. Run blocks its goroutine, and must not be called
+// on a loop. It touches no signals: see [Main]. (asyncio: run)
+func Run(ctx context.Context, main func(ctx context.Context) error) error {
+	return RunConfig(ctx, loop.Config{}, main)
+}
+
+// RunConfig is [Run] with a configured loop.
+func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Context) error) (err error) {
+	if l, ok := ctx.Value(env.LoopKey).(*loop.Loop); ok && l.Running() {
+		panic("task: Run on a loop: it would block it; use Start, or Run on a goroutine with another ctx")
+	}
+	l, err := loop.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := l.Close(); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}()
+	return RunOn(ctx, l, main)
+}
+
+// RunOn is [Run] on a loop of the caller's, which it does not close: it may be
+// called several times. Tasks that main leaves are canceled and awaited.
+// (asyncio: Runner.run)
+func RunOn(ctx context.Context, l *loop.Loop, main func(ctx context.Context) error) error {
+	if l.Closed() {
+		return loop.ErrClosed
+	}
+	if l.Running() {
+		return loop.ErrRunning
+	}
+	l.WithValues(ctx)
+	t := Go(l.Context(), main)
+	t.SetName("main")
+	stop := context.AfterFunc(ctx, func() {
+		// If the loop is closed main has ended.
+		_ = l.CallSoonThreadsafe(func() { t.Cancel(context.Cause(ctx)) })
+	})
+	defer stop()
+	err := l.RunUntil(t)
+	if err == nil {
+		err = t.Err()
+	} else {
+		t.Cancel(err)
+	}
+	return errors.Join(err, CancelAll(l))
+}
+
+// CancelAll cancels the loop's tasks, oldest first, and runs the loop until all
+// are done. Their failures are reported to the loop's OnError. The loop must not
+// be running. It is what Run does when main is done.
+func CancelAll(l *loop.Loop) error {
+	ts := All(l)
+	if len(ts) == 0 {
+		return nil
+	}
+	ws := make([]waiterOf, len(ts))
+	for i, t := range ts {
+		t.Cancel(nil)
+		ws[i] = waiterOf{t}
+	}
+	if err := l.RunUntil(future.GatherAll(l, ws...)); err != nil {
+		return err
+	}
+	for _, t := range ts {
+		if t.State() == future.Failed {
+			l.Report(&loop.CallError{Op: "shutdown", Name: t.Name(), Err: t.Err()})
+		}
+	}
+	return nil
+}
+
+// waiterOf gives a Waiter a result, for gather.
+type waiterOf struct{ Any }
+
+func (w waiterOf) Result() (struct{}, error) { return struct{}{}, w.Err() }
+
+// Main is [Run] for programs: the first SIGINT or SIGTERM cancels main, which may
+// clean up; a second one exits at once with status 130. An error of main is
+// printed, and the process exits with status 1, or 130 if main ended by the
+// signal's cancellation. Main returns if there was none.
+func Main(main func(ctx context.Context) error) {
+	MainConfig(loop.Config{}, main)
+}
+
+// MainConfig is [Main] with a configured loop.
+func MainConfig(cfg loop.Config, main func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	sigs := make(chan os.Signal, 2)
+	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case s := <-sigs:
+			cancel(&SignalError{s})
+		case <-done:
+			return
+		}
+		select {
+		case <-sigs:
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	err := RunConfig(ctx, cfg, main)
+	close(done)
+	<-watched
+	signal.Stop(sigs)
+	interrupted := context.Cause(ctx)
+	cancel(nil)
+	var sig *SignalError
+	switch {
+	case err == nil:
+		return
+	case interrupted != nil && future.AsCanceled(err) != nil && errors.As(err, &sig):
+		os.Exit(exitInterrupted)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+const exitInterrupted = 130 // 128 + SIGINT, as shells report it
+
+// A SignalError is the cause of the cancellation by which [Main] ends main.
+type SignalError struct{ Signal os.Signal }
+
+// Error names the signal.
+func (e *SignalError) Error() string { return "signal: " + e.Signal.String() }
+
+// CallThreadsafe runs fn as a task on l and waits, blocking its goroutine, for the
+// result. When ctx ends it cancels the task and waits for it. It may be called
+// from any goroutine but the loop's own, which it would block for ever: then it
+// panics if ctx says so. It returns [loop.ErrClosed] if the loop is closed.
+// (asyncio: run_coroutine_threadsafe)
+func CallThreadsafe[T any](ctx context.Context, l *loop.Loop, fn func(ctx context.Context) (T, error)) (T, error) {
+	var zero T
+	if l2, ok := ctx.Value(env.LoopKey).(*loop.Loop); ok && l2 == l {
+		panic("task: CallThreadsafe with a ctx of the same loop: it would wait for itself")
+	}
+	c := &call[T]{done: make(chan struct{})}
+	err := l.CallSoonThreadsafe(func() {
+		values := l.Context()
+		c.t = Start(values, fn)
+		c.t.OnDone(func() {
+			c.v, c.err = c.t.Result()
+			close(c.done)
+		})
+	})
+	if err != nil {
+		return zero, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.CallSoonThreadsafe(func() { c.t.Cancel(context.Cause(ctx)) })
+	})
+	defer stop()
+	select {
+	case <-c.done:
+		return c.v, c.err
+	case <-l.Ended():
+		select {
+		case <-c.done:
+			return c.v, c.err
+		default:
+			return zero, loop.ErrClosed
+		}
+	}
+}
+
+// A call is a task started from another goroutine.
+type call[T any] struct {
+	t    *Task[T]
+	v    T
+	err  error
+	done chan struct{}
+}

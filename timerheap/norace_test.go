@@ -1,0 +1,5 @@
+//go:build !race
+
+package timerheap
+
+const raceEnabled = false
