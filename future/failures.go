@@ -1,7 +1,6 @@
 package future
 
 import (
-	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -11,16 +10,20 @@ import (
 )
 
 // look notes that a failure has been seen.
-func (c *core) look() {
+func (c *Cell) look() {
 	c.looked = true
 	if c.recorded {
-		c.recorded = false
-		failuresOf(c.loop).forget(c)
+		c.forget()
 	}
 }
 
+func (c *Cell) forget() {
+	c.recorded = false
+	failuresOf(c.loop).forget(c)
+}
+
 // record begins to wait for somebody to see the failure.
-func (c *core) record() {
+func (c *Cell) record() {
 	if !c.looked {
 		failuresOf(c.loop).add(c)
 	}
@@ -32,7 +35,7 @@ func (c *core) record() {
 // when the future can never be seen any more.
 type failures struct {
 	l      *loop.Loop
-	fresh  []*core            // failed in this turn or the last
+	fresh  []*Cell            // failed in this turn or the last
 	unseen map[uintptr]unseen // by the future's address, which is not a reference
 	seq    uint64
 }
@@ -52,7 +55,7 @@ func failuresOf(l *loop.Loop) *failures {
 	}).(*failures)
 }
 
-func (f *failures) add(c *core) {
+func (f *failures) add(c *Cell) {
 	f.fresh = append(f.fresh, c)
 	if len(f.fresh) == 1 && !f.l.Closed() {
 		f.l.Queue(f)
@@ -75,7 +78,7 @@ func (f *failures) Run() {
 	f.fresh = f.fresh[:0]
 }
 
-func key(c *core) uintptr { return uintptr(unsafe.Pointer(c)) }
+func key(c *Cell) uintptr { return uintptr(unsafe.Pointer(c)) }
 
 // A gone names an unseen failure whose future was collected. The address alone
 // may belong to another by now.
@@ -94,7 +97,7 @@ func (f *failures) gone(g gone) {
 	})
 }
 
-func (f *failures) forget(c *core) { delete(f.unseen, key(c)) }
+func (f *failures) forget(c *Cell) { delete(f.unseen, key(c)) }
 
 // Closed reports what nobody has seen when the loop ends, oldest first.
 func (f *failures) Closed() {
@@ -111,9 +114,9 @@ func (f *failures) report(u unseen) {
 }
 
 // name returns the producer's name.
-func (c *core) name() string {
-	if s, ok := c.canceler.(fmt.Stringer); ok {
-		return s.String()
+func (c *Cell) name() string {
+	if s, ok := c.canceler.(interface{ Name() string }); ok {
+		return s.Name()
 	}
 	return ""
 }

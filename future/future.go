@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
 )
 
@@ -87,19 +88,24 @@ func (s State) String() string {
 }
 
 // A Waiter is a future whose type of value does not matter. Futures and tasks
-// are Waiters.
+// are Waiters; see [Cell] for the methods.
 type Waiter interface {
-	// Done, Canceled, State, Err, Cancel, OnDone and Watch are those of Future.
 	Done() bool
 	Canceled() bool
 	State() State
 	Err() error
+	Retrieved() bool
 	Cancel(cause error) bool
 	OnDone(fn func()) (stop func() bool)
 	Watch(r loop.Runnable)
 	Unwatch(r loop.Runnable) bool
 	Loop() *loop.Loop
+	cell() *Cell
 }
+
+// CellOf returns the untyped part of a future or a task. It is for packages that
+// run computations.
+func CellOf(w Waiter) *Cell { return w.cell() }
 
 // A Future is a result that is not there yet. Make it with [New]. It must be
 // used on its loop, and not be copied.
@@ -107,11 +113,13 @@ type Waiter interface {
 //	Pending --Resolve--> Resolved, --Fail--> Failed, --Cancel--> Canceled
 type Future[T any] struct {
 	value T
-	core
+	Cell
 }
 
-// core is what a future has whatever its type.
-type core struct {
+// A Cell is the part of a future that does not depend on the type of its value.
+// Its methods are those of every future and every task. It is made as part of a
+// future, and must be used on its loop.
+type Cell struct {
 	loop     *loop.Loop
 	state    State
 	looked   bool          // somebody has seen the failure
@@ -131,7 +139,7 @@ type Canceler interface {
 // New returns a future that is pending, and its write side.
 // (asyncio: create_future)
 func New[T any](l *loop.Loop) (*Future[T], Promise[T]) {
-	f := &Future[T]{core: core{loop: l}}
+	f := &Future[T]{Cell: Cell{loop: l}}
 	return f, Promise[T]{f}
 }
 
@@ -141,7 +149,7 @@ func Init[T any](f *Future[T], l *loop.Loop, c Canceler) Promise[T] {
 	if f.watchers != nil {
 		panic("future: Init of a future that is waited for")
 	}
-	*f = Future[T]{core: core{loop: l, canceler: c}}
+	*f = Future[T]{Cell: Cell{loop: l, canceler: c}}
 	return Promise[T]{f}
 }
 
@@ -157,7 +165,13 @@ func Init[T any](f *Future[T], l *loop.Loop, c Canceler) Promise[T] {
 // Await panics outside of a task, and on a future of another loop.
 func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	if f.state == Pending {
-		if err := wait(ctx, f); err != nil {
+		var err error
+		if p, ok := ctx.(park.Parker); ok && p.Env().Scope == nil {
+			err = p.Park(&f.Cell) // as wait does; one return less to mispredict
+		} else {
+			err = wait(ctx, &f.Cell)
+		}
+		if err != nil {
 			var zero T
 			return zero, err
 		}
@@ -169,7 +183,7 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 // Await is f.Await(ctx) for code that is generic over futures and tasks.
 func Await[F Of[T], T any](ctx context.Context, f F) (T, error) {
 	if !f.Done() {
-		if err := wait(ctx, f); err != nil {
+		if err := wait(ctx, f.cell()); err != nil {
 			var zero T
 			return zero, err
 		}
@@ -180,11 +194,11 @@ func Await[F Of[T], T any](ctx context.Context, f F) (T, error) {
 // Result returns the value, or the error of a failed or canceled future, or
 // [ErrNotDone]. (asyncio: result)
 func (f *Future[T]) Result() (T, error) {
-	f.look()
 	if f.state == Pending {
 		var zero T
 		return zero, ErrNotDone
 	}
+	f.look()
 	return f.value, f.err
 }
 
@@ -199,55 +213,6 @@ type Outcome[T any] struct {
 	Value T
 	Err   error
 }
-
-// Done reports whether the future is settled.
-func (f *Future[T]) Done() bool { return f.state != Pending }
-
-// Canceled reports whether the future is settled and canceled.
-func (f *Future[T]) Canceled() bool { return f.state == Canceled }
-
-// State returns where the future stands. It does not count as having looked at
-// a failure.
-func (f *Future[T]) State() State { return f.state }
-
-// Err returns nil for a resolved future, the error of a failed or canceled one,
-// and [ErrNotDone] for one that is pending. (asyncio: exception)
-func (f *Future[T]) Err() error {
-	f.look()
-	if f.state == Pending {
-		return ErrNotDone
-	}
-	return f.err
-}
-
-// Retrieved reports whether a failure of the future has been seen: by Await,
-// Result or Err. One that nobody sees is reported to the loop's OnError, once.
-func (f *Future[T]) Retrieved() bool { return f.state != Failed || f.looked }
-
-// Loop returns the loop that the future belongs to.
-func (f *Future[T]) Loop() *loop.Loop { return f.loop }
-
-// Cancel settles a pending future as canceled; cause, which may be nil, is kept
-// in the [*CanceledError]. If the producer has said so (see [Promise.OnCancel];
-// a task has), the cancellation is left to it. Cancel reports whether it has an
-// effect: false if the future is settled. (asyncio: cancel)
-func (f *Future[T]) Cancel(cause error) bool { return f.cancel(cause) }
-
-// OnDone arranges for fn to be called by the loop, in the turn after f is
-// settled; if it is settled already, in the next turn. fn runs in the context
-// that OnDone was called in: see [loop.Loop.Context]. stop prevents the call and
-// reports whether it did. (asyncio: add_done_callback)
-func (f *Future[T]) OnDone(fn func()) (stop func() bool) { return f.onDone(fn) }
-
-// Watch queues r in the loop as soon as f is settled, or at once if it is: OnDone
-// for those who bring their own [loop.Runnable]. If r has a method Stopped() bool
-// that returns true by then, it is dropped.
-func (f *Future[T]) Watch(r loop.Runnable) { f.watch(r) }
-
-// Unwatch undoes Watch, and reports whether r had not been queued yet. Among
-// many watchers one with a method Stopped() bool that returns true is cheaper to
-// remove.
-func (f *Future[T]) Unwatch(r loop.Runnable) bool { return f.unwatch(r) }
 
 // String returns the state and the outcome.
 func (f *Future[T]) String() string {

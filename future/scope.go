@@ -15,7 +15,7 @@ import (
 // canceled, as a cancellation of the task would cancel it, and the wait goes on
 // until w has settled. The error of a scope whose deadline passed is its cause;
 // a scope that was canceled has no error of its own, only w's.
-func wait(ctx context.Context, w park.Waitable) error {
+func wait(ctx context.Context, w *Cell) error {
 	if p, ok := ctx.(park.Parker); ok { // the usual case: the body's own ctx
 		if s := p.Env().Scope; s != nil {
 			return waitScoped(s, p, w)
@@ -63,7 +63,7 @@ func reason(scope context.Context) error {
 // A scopeEnd cancels a wait at the end of a scope.
 type scopeEnd struct {
 	scope context.Context
-	w     park.Waitable // nil when the wait is over
+	w     *Cell // nil when the wait is over
 	fired bool
 }
 
@@ -73,7 +73,7 @@ func (s *scopeEnd) Run() {
 	}
 }
 
-func waitScoped(scope context.Context, p park.Parker, w park.Waitable) error {
+func waitScoped(scope context.Context, p park.Parker, w *Cell) error {
 	end := &scopeEnd{scope: scope, w: w}
 	var err error
 	if scope.Err() != nil {
@@ -101,7 +101,7 @@ func scopeError(scope context.Context) error {
 }
 
 // parkThen calls after also when the body is unwound.
-func parkThen(p park.Parker, w park.Waitable, after func()) error {
+func parkThen(p park.Parker, w *Cell, after func()) error {
 	defer after()
 	return p.Park(w)
 }

@@ -16,7 +16,7 @@ func Shield[T any](f *Future[T]) *Future[T] {
 	}
 	s := &shield[T]{inner: f}
 	Init(&s.outer, f.loop, s)
-	f.watch(s)
+	f.Watch(s)
 	return &s.outer
 }
 
@@ -43,7 +43,7 @@ func (s *shield[T]) Stopped() bool { return s.inner == nil }
 func (s *shield[T]) CancelFuture(cause error) bool {
 	f := s.inner
 	s.inner = nil
-	f.unwatch(s)
+	f.Unwatch(s)
 	s.outer.settle(Canceled, &CanceledError{Cause: cause})
 	return true
 }

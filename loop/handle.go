@@ -119,7 +119,7 @@ func (l *Loop) callAt(when int64, fn func()) *Handle {
 	}
 	h := &Handle{fn: fn, env: l.capture(), when: when}
 	h.node.Value = h
-	l.timers.Push(when, &h.node)
+	l.setTimer(when, &h.node)
 	return h
 }
 
@@ -134,7 +134,7 @@ func (l *Loop) StartTimer(t *Timer, d time.Duration, r Runnable) {
 		l.check("StartTimer")
 	}
 	t.node.Value = r
-	l.timers.Push(l.after(d), &t.node)
+	l.setTimer(l.after(d), &t.node)
 }
 
 // StartTimerAt queues r when the loop's clock reads at; see CallAt.
@@ -143,7 +143,7 @@ func (l *Loop) StartTimerAt(t *Timer, at time.Time, r Runnable) {
 		l.check("StartTimer")
 	}
 	t.node.Value = r
-	l.timers.Push(l.nanos(at), &t.node)
+	l.setTimer(l.nanos(at), &t.node)
 }
 
 // StopTimer stops t and reports whether it did: false if t was not running or

@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -102,12 +103,14 @@ type Loop struct {
 	batch    int   // calls left of the batch that runs
 	now      int64 // ns since the loop was made; read when the loop looks
 	timers   timerheap.Heap[Runnable]
+	due      int64 // no timer is due earlier than this
 	ran      int   // calls since the last look
 	checkAt  int   // value of ran at which the clock is read
 	stride   int   // calls between two readings of the clock
 	lookedAt int64 // ns, the end of the last look
 	polledAt int64 // ns, the end of the last poll
 	stopping bool
+	turned   bool // Run has begun a turn
 	inTurn   bool // Run is on the stack
 	err      error
 
@@ -142,12 +145,14 @@ type Loop struct {
 	debug    *debugger
 	stats    Stats
 	panicked bool // a panic is being reported
+
+	tracesTasks bool
 }
 
 // New returns a loop. Its errors are those of opening a poller: too many open
 // files, mostly.
 func New(cfg Config) (*Loop, error) {
-	l := &Loop{cfg: cfg, stride: maxStride, checkAt: maxStride, ended: make(chan struct{})}
+	l := &Loop{cfg: cfg, stride: maxStride, checkAt: maxStride, due: math.MaxInt64, ended: make(chan struct{})}
 	if cfg.Clock != nil {
 		l.clock = source{base: cfg.Clock.Now(), virtual: cfg.Clock}
 	} else {
@@ -159,6 +164,7 @@ func New(cfg Config) (*Loop, error) {
 	}
 	l.root = &env.Env{Loop: l, Values: context.Background()}
 	l.env = l.root
+	l.tracesTasks = cfg.Trace != nil && cfg.Trace.Task != nil
 	if cfg.Debug || debugByEnvironment() {
 		l.strict = true
 		l.debug = newDebugger(l)
@@ -199,7 +205,7 @@ func (l *Loop) Run() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
-	l.inTurn, l.err = true, nil
+	l.inTurn, l.turned, l.err = true, false, nil
 	l.lookedAt = l.clock.now()
 	l.debug.start()
 	defer l.leaveRun()
@@ -214,57 +220,59 @@ func (l *Loop) leaveRun() {
 	l.debug.stop()
 }
 
-// run takes turns until the loop is stopped, and contains the panics of what
-// runs in them: after a panic it returns false, to be called again.
+// run takes turns until the loop is stopped. A turn: sleep until something is
+// due, queue all that is, then run what is queued.
+//
+// Only the first loop runs user code, and only calls queued before the batch was
+// counted: a call that queues another waits a turn, so no callback can keep the
+// loop from looking at its timers and descriptors.
+//
+// A panic or Goexit of a call ends in contain; after a panic run returns false,
+// to be called again, and begins with what is left of the batch. It is all one
+// function because a task's switch of stacks makes the processor mispredict every
+// return between here and the task, 5 ns each.
 func (l *Loop) run() (stopped bool) {
 	defer l.contain(&stopped)
-	l.runBatch() // what a panic has left
 	for {
-		l.runOnce()
-		if l.stopping || l.err != nil {
+		for l.batch > 0 {
+			l.batch--
+			r := l.ready.pop()
+			if l.debug != nil {
+				l.debug.run(r)
+				continue
+			}
+			r.Run()
+		}
+		if l.stopping && l.turned {
 			return true
 		}
-	}
-}
-
-// runOnce is one turn: sleep until something is due, queue all that is, then
-// run what is queued.
-//
-// Only the last step calls user code, and only calls queued before it began: a
-// call that queues another waits a turn, so no callback can keep the loop from
-// looking at its timers and descriptors.
-func (l *Loop) runOnce() {
-	if l.ready.n == 0 || l.ran >= l.checkAt && l.mustLook() {
-		l.look()
-	}
-	l.queueDueTimers()
-	l.batch = l.ready.n
-	l.ran += l.batch
-	l.runBatch()
-}
-
-// runBatch runs what was queued when the batch began.
-func (l *Loop) runBatch() {
-	for l.batch > 0 {
-		l.batch--
-		r := l.ready.pop()
-		if l.debug != nil {
-			l.debug.run(r)
-			continue
+		l.turned = true
+		if l.ready.n == 0 || l.ran >= l.checkAt && l.mustLook() {
+			l.look()
 		}
-		r.Run()
+		if l.due <= l.now {
+			l.queueDueTimers()
+		}
+		l.batch = l.ready.n
+		l.ran += l.batch
 	}
 }
 
 func (l *Loop) queueDueTimers() {
-	for {
-		n := l.timers.PopDue(l.now)
-		if n == nil {
-			return
-		}
+	for n := l.timers.PopDue(l.now); n != nil; n = l.timers.PopDue(l.now) {
 		l.stats.Timers++
 		l.ready.push(n.Value)
 	}
+	l.due = math.MaxInt64
+	if when, ok := l.timers.Min(); ok {
+		l.due = when
+	}
+}
+
+// setTimer adds a timer.
+func (l *Loop) setTimer(when int64, n *timerheap.Node[Runnable]) {
+	l.timers.Push(when, n)
+	l.due = min(l.due, when)
 }
 
 // Looking at the kernel costs 190 ns, reading the clock 30, a callback 4. So a
@@ -273,14 +281,17 @@ func (l *Loop) queueDueTimers() {
 // a slice, so slow calls are timed one by one.
 const (
 	maxRan    = 61
-	maxStride = 20
+	maxStride = 31
 	maxSlice  = int64(100 * time.Microsecond)
 )
 
 // mustLook decides, every stride calls, whether a busy loop looks outside.
 func (l *Loop) mustLook() bool {
+	if l.ran >= maxRan {
+		return true
+	}
 	now := l.clock.now()
-	if l.ran >= maxRan || now-l.lookedAt >= maxSlice {
+	if now-l.lookedAt >= maxSlice {
 		return true
 	}
 	l.now = now
@@ -301,7 +312,7 @@ func (l *Loop) look() {
 		err = l.wait(d, start)
 	}
 	if err != nil {
-		l.err = err
+		l.err, l.stopping = err, true
 	}
 	l.queueInbox()
 }

@@ -33,5 +33,11 @@ const (
 	TaskDone
 )
 
-// Tracer returns the loop's Trace, or nil.
-func (l *Loop) Tracer() *Trace { return l.cfg.Trace }
+// TraceTask calls Trace.Task, if there is one. It is for packages that run
+// computations.
+func (l *Loop) TraceTask(id uint64, name func() string, kind TaskEventKind) {
+	l.cfg.Trace.Task(TaskEvent{ID: id, Name: name(), Kind: kind})
+}
+
+// TracesTasks reports whether there is a Trace.Task.
+func (l *Loop) TracesTasks() bool { return l.tracesTasks }

@@ -248,8 +248,9 @@ func (f *pollerFD) connect(at unix.Sockaddr) error {
 // at moves f to a descriptor number that must be free, which makes its own free.
 func (f *pollerFD) at(number int) {
 	f.r.Helper()
-	got, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, number)
+	got, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD, number)
 	f.r.ok(err)
+	unix.CloseOnExec(got)
 	f.close()
 	f.fd, f.open = got, true
 	if got != number {
@@ -859,11 +860,8 @@ func pollerWakeFlood(r *pollerRig) {
 	}
 	r.Logf("%d calls of Wake, %d returns of Wait", posters*rounds, returns)
 	wg.Wait()
-	for { // the last calls may have come after the last look
-		if _, woken := r.wait(0); !woken {
-			return
-		}
-	}
+	r.wait(0) // the last calls may have come after the last look
+	r.quiet()
 }
 
 // Two goroutines write a plain variable each and call Wake; one of the calls is coalesced. The race
@@ -988,12 +986,12 @@ func pollerWaitShort(r *pollerRig) {
 			r.Fatalf("Wait = %d, %v, %v; want nothing", n, woken, err)
 		}
 		if took := time.Since(start); took < d {
-			early++ // a signal; it cannot be told from a mistake, but mistakes are not rare
+			early++ // a signal cannot be told from a mistake, but a mistake is there most times
 		} else {
 			late = append(late, took-d)
 		}
 	}
-	if early > 10 {
+	if early > 100 { // short of that, let signals be injected
 		r.Errorf("%d of 200 waits were early", early)
 	}
 	if len(late) > 0 {

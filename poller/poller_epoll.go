@@ -59,7 +59,7 @@ import (
 //
 // Raw and announced calls. syscall.Syscall tells the scheduler that this goroutine may be away for
 // long; after 20 µs or more its monitor takes the P away. A call with a zero timeout comes back in
-// 150 ns, and the announcing would cost a fifth of that, so it is raw. A blocking call must not be:
+// 200 ns, and announcing it would add a fifth to that, so it is raw. A blocking call must not be:
 // it would hold its P, and stop the collector, for as long as it sleeps.
 //
 // The race detector. Neither kind of call tells it anything, nor does the one in package syscall, so

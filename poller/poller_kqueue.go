@@ -24,10 +24,9 @@ import (
 // as with epoll; the number cannot, because nothing of the caller's runs in between.
 //
 // EV_CLEAR is the edge: the knote is disarmed when it is reported, and comes back with the next
-// activity of the file. EV_ADD of an existing knote does not change its EV_CLEAR, nor report a
-// state that was reported before, so to switch, or to re-arm, we delete and add. EV_ADD looks at
-// the state, as epoll's ADD does. Re-adding a registered number is no error for the kernel; EEXIST
-// and ENOENT are ours, from the map.
+// activity of the file. A new knote looks at the state, as epoll's ADD does. EV_ADD of an existing
+// one is no error; it does not change EV_CLEAR, and not every system looks at the state then. So to
+// switch, or to re-arm, we delete and add, and EEXIST and ENOENT are ours, from the map.
 //
 // EV_EOF on the read filter is the peer's shutdown, with data perhaps unread, and fflags has the
 // socket's error if there was one. On the write filter it means that nothing can be written ever

@@ -33,16 +33,17 @@ import (
 type core struct {
 	loop    *loop.Loop
 	env     atomic.Pointer[env.Env]
-	self    self          // the *Task[T]
-	waiting park.Waitable // what it waits for, until its next step
-	worker  *coro.Worker  // of a stackful body that has begun
-	cause   error         // of a Cancel not yet delivered; then what Park returns
+	self    self         // the *Task[T]
+	waiting *future.Cell // what it waits for, until its next step
+	worker  *coro.Worker // of a stackful body that has begun
+	cause   error        // of a Cancel not yet delivered; then what Park returns
 	flags   flags
 	cancels int32 // Canceling
 	id      uint64
 	name    *string // nil: Task-id
 	prev    *core   // in the registry, while not done
 	next    *core
+	over    atomic.Bool            // finished, for other goroutines
 	ending  atomic.Pointer[ending] // made when the context's Done is asked for
 }
 
@@ -64,24 +65,56 @@ type self interface {
 	coro.Body
 	stepMachine(thrown error)
 	fail(err error)
-	waiter() park.Waitable // its own future
+	future.Canceler
 	taskCore() *core
 }
 
-// Run is a step: the loop calls it when the task is queued.
+// Run is a step: the loop calls it when the task is queued. Between it and the
+// switch of stacks stands nothing that returns: see the loop's run.
 func (t *core) Run() {
+	if t.flags&(machine|mustCancel|finished) != 0 {
+		t.runSlow()
+		return
+	}
+	w := t.worker
+	if w == nil {
+		w = t.begin()
+	}
+	t.waiting = nil
+	t.trace(loop.TaskStep)
+	before := t.loop.Enter(t)
+	alive := w.Resume()
+	t.loop.Leave(before)
+	if alive {
+		t.suspended()
+	} else {
+		t.ended(w)
+	}
+}
+
+// runSlow is Run for a cancellation and for a machine.
+func (t *core) runSlow() {
 	if t.flags&finished != 0 {
 		return
 	}
+	t.trace(loop.TaskStep)
 	thrown := t.takeThrown()
 	before := t.loop.Enter(t)
-	t.trace(loop.TaskStep)
 	if t.flags&machine != 0 {
 		t.self.stepMachine(thrown)
 	} else {
 		t.resume(thrown)
 	}
 	t.loop.Leave(before)
+}
+
+// begin gives the body a stack.
+func (t *core) begin() *coro.Worker {
+	w := t.loop.Coroutines().Get()
+	t.worker = w
+	t.flags |= begun
+	w.Begin(t.self)
+	return w
 }
 
 // takeThrown ends the wait and returns the cancellation that the step shall
@@ -108,25 +141,24 @@ func (t *core) takeThrown() (thrown error) {
 	return thrown
 }
 
-// resume runs the body to its next suspension. A body that was canceled before
-// its first step never runs.
+// resume runs the body to its next suspension, throwing. A body that is canceled
+// before its first step never runs.
 func (t *core) resume(thrown error) {
 	w := t.worker
 	if w == nil {
-		if thrown != nil {
-			t.self.fail(thrown)
-			return
-		}
-		w = t.loop.Coroutines().Get()
-		t.worker = w
-		t.flags |= begun
-		w.Begin(t.self)
+		t.self.fail(thrown)
+		return
 	}
 	t.cause = thrown
 	if w.Resume() {
 		t.suspended()
-		return
+	} else {
+		t.ended(w)
 	}
+}
+
+// ended attends to a body that has not ended by returning.
+func (t *core) ended(w *coro.Worker) {
 	t.worker = nil
 	switch w.How() {
 	case coro.Panicked:
@@ -159,16 +191,12 @@ func (t *core) suspended() {
 }
 
 // Park implements park.Parker.
-func (t *core) Park(w park.Waitable) error {
+func (t *core) Park(f park.Waitable) error {
+	w := f.(*future.Cell)
 	if t.loop.Current() != loop.Running(t) || t.flags&machine != 0 {
 		t.misuse()
 	}
-	if w.Loop() != t.loop {
-		panic("task: " + t.Name() + " awaits a future of another loop")
-	}
-	if w == t.self.waiter() {
-		panic("task: " + t.Name() + " awaits itself")
-	}
+	t.checkAwait(w)
 	t.loop.CheckGoroutine("Await")
 	if t.flags&closing != 0 {
 		return t.refuse(w)
@@ -176,6 +204,16 @@ func (t *core) Park(w park.Waitable) error {
 	t.waiting = w
 	t.worker.Suspend()
 	return t.takeCause()
+}
+
+// checkAwait panics if t cannot wait for w.
+func (t *core) checkAwait(w *future.Cell) {
+	if w.Loop() != t.loop {
+		panic("task: " + t.Name() + " awaits a future of another loop")
+	}
+	if p := w.Producer(); p != nil && p == future.Canceler(t.self) {
+		panic("task: " + t.Name() + " awaits itself")
+	}
 }
 
 // Yield implements park.Parker.
@@ -250,7 +288,7 @@ func (e *AwaitCycleError) Unwrap() error { return e.Cause }
 // cancellation has walked round once.
 func (t *core) breakCircle(cause error) {
 	e := &AwaitCycleError{Tasks: []string{t.Name()}, Cause: cause}
-	for c := coreOf(t.waiting); c != nil && c != t; c = coreOf(c.waiting) {
+	for c := coreOf(t.waiting); c != nil && c != t && c.waiting != nil; c = coreOf(c.waiting) {
 		e.Tasks = append(e.Tasks, c.Name())
 	}
 	t.flags |= mustCancel
@@ -286,8 +324,8 @@ func (t *core) finish() {
 }
 
 func (t *core) trace(kind loop.TaskEventKind) {
-	if tr := t.loop.Tracer(); tr != nil && tr.Task != nil {
-		tr.Task(loop.TaskEvent{ID: t.id, Name: t.Name(), Kind: kind})
+	if t.loop.TracesTasks() {
+		t.loop.TraceTask(t.id, t.Name, kind)
 	}
 }
 
@@ -314,19 +352,22 @@ func (t *core) String() string {
 }
 
 // describe says what w is, without saying what that waits for in turn.
-func describe(w park.Waitable) string {
-	if o := coreOf(w); o != nil {
-		return o.Name()
+func describe(w *future.Cell) string {
+	switch p := w.Producer().(type) {
+	case nil:
+		return "a future"
+	case self:
+		return p.Name()
+	case fmt.Stringer:
+		return p.String()
+	default:
+		return fmt.Sprintf("%T", p)
 	}
-	if s, ok := w.(fmt.Stringer); ok {
-		return s.String()
-	}
-	return fmt.Sprintf("%T", w)
 }
 
 // coreOf returns the task that w is the future of, or nil.
-func coreOf(w park.Waitable) *core {
-	if t, ok := future.Producer(w).(self); ok {
+func coreOf(w *future.Cell) *core {
+	if t, ok := w.Producer().(self); ok {
 		return t.taskCore()
 	}
 	return nil
@@ -339,16 +380,11 @@ type ending struct {
 	cancel context.CancelFunc
 }
 
-// ended stands for the ending of a task that was done before anybody asked.
-var ended = func() *ending {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return &ending{ctx, cancel}
-}()
-
-// end ends the context.
+// end ends the context. It and Done both write before they read, so one of them
+// sees the other.
 func (t *core) end() {
-	if e := t.ending.Swap(ended); e != nil {
+	t.over.Store(true)
+	if e := t.ending.Load(); e != nil {
 		e.cancel()
 	}
 }
@@ -368,6 +404,9 @@ func (t *core) Done() <-chan struct{} {
 			e.cancel()
 			e = t.ending.Load()
 		}
+		if t.over.Load() {
+			e.cancel()
+		}
 	}
 	return e.ctx.Done()
 }
@@ -376,6 +415,9 @@ func (t *core) Done() <-chan struct{} {
 func (t *core) Err() error {
 	if e := t.ending.Load(); e != nil {
 		return e.ctx.Err()
+	}
+	if t.over.Load() {
+		return context.Canceled
 	}
 	if s := t.Env().Scope; s != nil {
 		return s.Err()
@@ -400,7 +442,7 @@ func (t *core) Value(key any) any {
 	case env.HolderKey, env.TaskKey:
 		return t
 	}
-	if e := t.ending.Load(); e != nil && e != ended {
+	if e := t.ending.Load(); e != nil {
 		// Package context looks for its own kind of context by a key.
 		if v, ok := e.ctx.Value(key).(context.Context); ok && v == e.ctx {
 			return v

@@ -7,7 +7,6 @@ import (
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/internal/env"
-	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
 )
 
@@ -159,7 +158,7 @@ var errDropped = fmt.Errorf("task: machine ignored %d cancellations at close and
 
 // refuse answers a wait when the loop is closing: no, and after a few times a
 // panic, thrown by the worker.
-func (t *core) refuse(w park.Waitable) error {
+func (t *core) refuse(w *future.Cell) error {
 	if w != nil && coreOf(w) == nil {
 		w.Cancel(loop.ErrClosed)
 	}

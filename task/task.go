@@ -8,7 +8,6 @@ import (
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/internal/env"
-	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
 )
 
@@ -174,22 +173,20 @@ func (t *Task[T]) stepMachine(thrown error) {
 	c.flags |= begun
 	for range maxSteps {
 		w, err := t.m.Step(c, thrown)
-		switch {
-		case w == Done:
+		switch w {
+		case Done:
 			t.stopMachine(err)
 			return
-		case w == Yielded:
+		case Yielded:
 			c.suspended()
 			return
-		case w == nil:
+		case nil:
 			panic("task: Step returned a nil Waiter")
-		case w == future.Waiter(&t.fut):
-			panic("task: " + c.Name() + " awaits itself")
-		case w.Loop() != c.loop:
-			panic("task: " + c.Name() + " awaits a future of another loop")
 		}
-		c.waiting = w
-		if !w.Done() || c.flags&mustCancel != 0 {
+		f := future.CellOf(w)
+		c.checkAwait(f)
+		c.waiting = f
+		if !f.Done() || c.flags&mustCancel != 0 {
 			c.suspended()
 			return
 		}
@@ -232,8 +229,7 @@ func (t *Task[T]) fail(err error) {
 	future.Settle(&t.fut, zero, err)
 }
 
-func (t *Task[T]) waiter() park.Waitable { return &t.fut }
-func (t *Task[T]) taskCore() *core       { return &t.c }
+func (t *Task[T]) taskCore() *core { return &t.c }
 
 // CancelFuture is Cancel of the task's future. It is for package future.
 func (t *Task[T]) CancelFuture(cause error) bool { return t.c.cancel(cause) }
@@ -270,8 +266,7 @@ func (t *core) uncancel() int32 {
 // Awaits returns what the task waits for, or nil if it is ready or done.
 func (t *Task[T]) Awaits() future.Waiter {
 	if w := t.c.waiting; w != nil && !w.Done() {
-		f, _ := w.(future.Waiter)
-		return f
+		return w
 	}
 	return nil
 }

@@ -9,21 +9,11 @@ import (
 	"github.com/eddyloop/eddy/loop"
 )
 
-// A Waitable is something that settles once, or that can be made to: a future.
+// A Waitable is what a computation waits for: a *future.Cell. This package
+// stands below it.
 type Waitable interface {
 	// Done reports whether it has settled.
 	Done() bool
-	// Canceled reports whether it has settled by being canceled.
-	Canceled() bool
-	// Cancel asks it to settle, and reports whether that was of use.
-	Cancel(cause error) bool
-	// Err returns its error once it has settled.
-	Err() error
-	// Watch queues r once, when it has settled; Unwatch undoes that.
-	Watch(r loop.Runnable)
-	Unwatch(r loop.Runnable) bool
-	// Loop returns the loop it belongs to.
-	Loop() *loop.Loop
 }
 
 // A Parker is a computation that can be suspended. It is its own context.

@@ -2,51 +2,14 @@ package task_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"testing"
-	"time"
 
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
 )
 
-func TestSmoke(t *testing.T) {
-	err := task.Run(context.Background(), func(ctx context.Context) error {
-		a := task.Start(ctx, func(ctx context.Context) (int, error) {
-			return 1, task.Sleep(ctx, time.Millisecond)
-		})
-		b := task.Start(ctx, func(ctx context.Context) (int, error) {
-			return 2, task.Sleep(ctx, time.Millisecond)
-		})
-		v, err := task.Gather(ctx, a, b)
-		fmt.Println(v, err)
-		_, err = task.Gather(ctx, []*future.Future[int]{a.Future, b.Future}...)
-		err = task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-			g.Go(func(ctx context.Context) error { return task.Sleep(ctx, time.Hour) })
-			g.Go(func(ctx context.Context) error { return errors.New("boom") })
-			return task.Sleep(ctx, time.Hour)
-		})
-		fmt.Println(err)
-		err = task.Timeout(ctx, time.Millisecond, func(ctx context.Context, s *task.TimeoutScope) error {
-			return task.Sleep(ctx, time.Hour)
-		})
-		fmt.Println(err)
-		sub, cancel := task.WithTimeout(ctx, time.Millisecond)
-		defer cancel()
-		fmt.Println(task.Sleep(sub, time.Hour), task.Sleep(sub, time.Hour))
-		sub2, cancel2 := context.WithTimeout(ctx, time.Millisecond)
-		defer cancel2()
-		fmt.Println(task.Sleep(sub2, time.Hour), task.Sleep(sub2, time.Hour))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func run(b *testing.B, fn func(ctx context.Context, l *loop.Loop) error) {
+func runBench(b *testing.B, fn func(ctx context.Context, l *loop.Loop) error) {
 	err := task.Run(context.Background(), func(ctx context.Context) error {
 		return fn(ctx, loop.FromContext(ctx))
 	})
@@ -70,7 +33,7 @@ func (c *chain) Run() {
 }
 
 func BenchmarkQueueChain(b *testing.B) {
-	run(b, func(ctx context.Context, l *loop.Loop) error {
+	runBench(b, func(ctx context.Context, l *loop.Loop) error {
 		b.ReportAllocs()
 		f, p := future.New[struct{}](l)
 		c := &chain{l, b.N, p}
@@ -81,7 +44,7 @@ func BenchmarkQueueChain(b *testing.B) {
 }
 
 func BenchmarkCallSoonChain(b *testing.B) {
-	run(b, func(ctx context.Context, l *loop.Loop) error {
+	runBench(b, func(ctx context.Context, l *loop.Loop) error {
 		b.ReportAllocs()
 		f, p := future.New[struct{}](l)
 		n := b.N
@@ -104,7 +67,7 @@ type resolver struct{ p future.Promise[int] }
 func (r *resolver) Run() { r.p.Resolve(1) }
 
 func BenchmarkAwait(b *testing.B) {
-	run(b, func(ctx context.Context, l *loop.Loop) error {
+	runBench(b, func(ctx context.Context, l *loop.Loop) error {
 		b.ReportAllocs()
 		r := &resolver{}
 		for range b.N {
@@ -120,7 +83,7 @@ func BenchmarkAwait(b *testing.B) {
 }
 
 func BenchmarkSpawn(b *testing.B) {
-	run(b, func(ctx context.Context, l *loop.Loop) error {
+	runBench(b, func(ctx context.Context, l *loop.Loop) error {
 		b.ReportAllocs()
 		n := 0
 		for range b.N {
@@ -153,7 +116,7 @@ func (m *mach) Step(ctx context.Context, thrown error) (future.Waiter, error) {
 func (m *mach) Result() int { return 0 }
 
 func BenchmarkMachine(b *testing.B) {
-	run(b, func(ctx context.Context, l *loop.Loop) error {
+	runBench(b, func(ctx context.Context, l *loop.Loop) error {
 		b.ReportAllocs()
 		_, err := task.StartMachine(ctx, &mach{l: l, n: b.N}).Await(ctx)
 		return err

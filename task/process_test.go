@@ -1,0 +1,3 @@
+package task_test
+
+var children = map[string]func(){}
