@@ -33,7 +33,8 @@ func awaitCoroutine(m *meter) {
 			var f *future.Future[int]
 			f, r.p = future.New[int](l)
 			l.Queue(&r)
-			wait(ctx, f)
+			_, err := f.Await(ctx)
+			must(err)
 		}
 		m.stop()
 	})

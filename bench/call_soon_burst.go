@@ -13,6 +13,7 @@ import (
 var callSoonBurst = bench{
 	name: "call_soon_burst",
 	ops:  1_000_000,
+	cold: true,
 	impls: []impl{
 		{"eddy", burstCallSoon, goal{}},
 		{"eddy-queue", burstQueue, goal{}},

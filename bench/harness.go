@@ -20,6 +20,7 @@ type bench struct {
 	procs []int  // values of GOMAXPROCS. Default nil: 1
 	ops   int    // operations of a round. Default 0: as many as take a while
 	fresh bool   // each round in a process of its own
+	cold  bool   // the first round of a process counts apart, as row cold
 	unit  string // "bytes" if that is what is compared. Default: ns
 	impls []impl
 }

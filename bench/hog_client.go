@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,22 +18,37 @@ type clientJob struct {
 	For  time.Duration
 }
 
+// echoTimes is what a client has seen: medians, and the 90th percentile.
+type echoTimes struct {
+	Paced, PacedP90 time.Duration // the requests come at random times
+	Closed          time.Duration // the next request follows the answer
+}
+
 const echoSize = 64
 
-// run sends and receives for a while, and prints the median time in ns. It blocks
-// a thread, so that no poller adds to the time.
+// run measures and prints. It blocks a thread, so that no poller adds to the time.
 func (j *clientJob) run() {
 	c, err := net.Dial("tcp", j.Addr)
 	must(err)
 	fd := takeFD(c.(*net.TCPConn))
 	must(syscall.SetNonblock(fd, false))
-	var times []int64
+	paced := j.echo(fd, 2*time.Millisecond)
+	closed := j.echo(fd, 0)
+	must(syscall.Close(fd))
+	must(json.NewEncoder(os.Stdout).Encode(echoTimes{paced[len(paced)/2], paced[len(paced)*9/10], closed[len(closed)/2]}))
+}
+
+// echo sends and receives for a while, pausing up to pause before each request,
+// and returns the times, sorted.
+func (j *clientJob) echo(fd int, pause time.Duration) (times []time.Duration) {
 	p := make([]byte, echoSize)
 	for end := time.Now().Add(j.For); len(times) == 0 || time.Now().Before(end); {
-		start := time.Now()
-		if _, err := syscall.Write(fd, p); err != nil {
-			panic(err)
+		if pause > 0 {
+			time.Sleep(rand.N(pause))
 		}
+		start := time.Now()
+		_, err := syscall.Write(fd, p)
+		must(err)
 		for got := 0; got < echoSize; {
 			n, err := syscall.Read(fd, p[got:])
 			if err == syscall.EINTR {
@@ -45,11 +60,10 @@ func (j *clientJob) run() {
 			must(err)
 			got += n
 		}
-		times = append(times, int64(time.Since(start)))
+		times = append(times, time.Since(start))
 	}
-	must(syscall.Close(fd))
 	slices.Sort(times)
-	fmt.Println(times[len(times)/2])
+	return times
 }
 
 // A client is a process that does a clientJob.
@@ -68,10 +82,19 @@ func startClient(j clientJob) *client {
 	return &client{cmd, r}
 }
 
-// p50 returns what the client has measured, when it has ended.
-func (c *client) p50() (d time.Duration) {
-	must(json.NewDecoder(c.out).Decode(&d))
+// times returns what the client has measured, when it has ended.
+func (c *client) times() (t echoTimes) {
+	must(json.NewDecoder(c.out).Decode(&t))
 	must(c.cmd.Wait())
 	must(c.out.Close())
-	return d
+	return t
+}
+
+// window is how long a client measures: long beside the 10 ms that the runtime
+// lets a goroutine compute.
+func window(m *meter) time.Duration {
+	if m.quick {
+		return 60 * time.Millisecond
+	}
+	return 300 * time.Millisecond
 }

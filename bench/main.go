@@ -27,6 +27,10 @@ var benches = []bench{
 	timersFire,
 	threadsafePost,
 	threadsafeRoundtrip,
+	executorRoundtrip,
+	executorWakeSleep,
+	executorWakeCompute,
+	executor64,
 	gatherSleep0,
 	gatherRandom,
 	parkedBytes,
@@ -43,7 +47,7 @@ type options struct {
 func main() {
 	childMain()
 	asJSON := flag.Bool("json", false, "print a JSON object per row in place of the table")
-	pattern := flag.String("run", "", "run what matches `REGEXP`: bench/impl, such as await or '^await/eddy-machine$'")
+	pattern := flag.String("run", "", "run the benches whose name matches `REGEXP`, and impls by BENCH/IMPL: await/eddy-machine")
 	rounds := flag.Int("count", 5, "rounds: `N` measurements of each row, of which the median is shown")
 	quick := flag.Bool("quick", false, "a smoke test: one small round of each, no figures to believe")
 	flag.Parse()
@@ -67,10 +71,12 @@ func main() {
 
 // runAll measures what matches and prints it, bench by bench.
 func runAll(match *regexp.Regexp, opt options, p *printer) (err error) {
+	found := false
 	for _, b := range benches {
 		if b = b.only(match); len(b.impls) == 0 {
 			continue
 		}
+		found = true
 		for _, procs := range b.gomaxprocs() {
 			rows, berr := measure(b, procs, opt)
 			if berr != nil {
@@ -80,6 +86,9 @@ func runAll(match *regexp.Regexp, opt options, p *printer) (err error) {
 			p.rows(rows)
 		}
 	}
+	if !found {
+		return fmt.Errorf("no bench matches %v", match)
+	}
 	return err
 }
 
@@ -88,7 +97,7 @@ func runAll(match *regexp.Regexp, opt options, p *printer) (err error) {
 func (b bench) only(match *regexp.Regexp) bench {
 	any := false
 	b.impls = slices.DeleteFunc(slices.Clone(b.impls), func(i impl) bool {
-		ok := match.MatchString(b.name + "/" + i.name)
+		ok := match.MatchString(b.name) || match.MatchString(b.name+"/"+i.name)
 		any = any || ok
 		return !ok && i.name != baseline
 	})

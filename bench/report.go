@@ -64,11 +64,34 @@ func measure(b bench, procs int, opt options) (rows []row, err error) {
 			_ = c.close()
 		}
 	}
-	return summarize(b, procs, samples), err
+	rows = summarize(b, procs, samples)
+	if opt.quick {
+		for i := range rows {
+			rows[i].Goal, rows[i].Missed = "", false // nothing is measured well enough
+		}
+	}
+	return rows, err
 }
 
 // summarize turns the samples of each impl into rows.
 func summarize(b bench, procs int, samples [][]sample) (rows []row) {
+	if !b.cold || slices.ContainsFunc(samples, func(s []sample) bool { return len(s) < 2 }) {
+		return summarizeRounds(b, procs, samples)
+	}
+	first, rest := make([][]sample, len(samples)), make([][]sample, len(samples))
+	for i, s := range samples {
+		first[i], rest[i] = s[:1], s[1:]
+	}
+	rows = summarizeRounds(b, procs, rest)
+	b.name += ".cold"
+	for _, r := range summarizeRounds(b, procs, first) {
+		r.Spread, r.Goal, r.Missed = 0, "", false
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func summarizeRounds(b bench, procs int, samples [][]sample) (rows []row) {
 	value := func(s sample) float64 { return s.NS }
 	if b.unit == "bytes" {
 		value = func(s sample) float64 { return s.Bytes }
@@ -94,14 +117,20 @@ func summarize(b bench, procs int, samples [][]sample) (rows []row) {
 		}
 		r.judge(im.goal, medianOf(got, func(s sample) float64 { return s.NS / s.Also[im.goal.to] }))
 		rows = append(rows, r)
-		for _, name := range slices.Sorted(maps.Keys(got[0].Also)) {
-			ns := each(got, func(s sample) float64 { return s.Also[name] })
-			also := row{Bench: b.name + "." + name, Impl: im.name, Procs: procs, NS: median(ns)}
-			if strings.HasPrefix(name, "worst") {
-				also.NS = slices.Max(ns)
-			}
-			rows = append(rows, also)
+		rows = append(rows, alsoRows(r, got)...)
+	}
+	return rows
+}
+
+// alsoRows returns the further rows of an impl.
+func alsoRows(r row, got []sample) (rows []row) {
+	for _, name := range slices.Sorted(maps.Keys(got[0].Also)) {
+		ns := each(got, func(s sample) float64 { return s.Also[name] })
+		also := row{Bench: r.Bench + "." + name, Impl: r.Impl, Procs: r.Procs, NS: median(ns)}
+		if strings.HasPrefix(name, "worst") {
+			also.NS = slices.Max(ns)
 		}
+		rows = append(rows, also)
 	}
 	return rows
 }
@@ -144,7 +173,7 @@ type printer struct {
 	last string // bench
 }
 
-const line = "%-22s %-20s %5s %10s %8s %7s %9s %7s  %s\n"
+const line = "%-28s %-18s %5s %10s %8s %7s %9s %7s  %s\n"
 
 func (p *printer) header(about string) {
 	if p.json {

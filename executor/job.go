@@ -27,13 +27,14 @@ type job struct {
 	pool    *Pool
 	values  context.Context // of its context
 	ending  atomic.Pointer[ending]
-	dropped atomic.Bool // nobody wants the result
+	since   atomic.Int64 // in its place, ns since the pool was made; 0: found one at once
+	dropped atomic.Bool  // nobody wants the result
+	out     bool         // among what the loop waits for; on the loop
+	ran     bool         // its function was called
 
 	// Under pool.mu.
 	place      place
-	prev, next *job  // in the list of its place
-	queued     int64 // ns since the pool was made; 0: found a place at once
-	started    int64
+	prev, next *job // in the list of its place
 }
 
 type place uint8
@@ -52,11 +53,21 @@ type self interface {
 	pc() uintptr    // of the function
 }
 
-// run calls the function and contains what it does. It is not inlined because
-// Shutdown finds a job's stack by this frame and its argument.
+// do runs the job to its end, unless it leaves by Goexit: then finish is left to
+// the caller.
+//
+// It is not inlined because Shutdown finds a job's stack by this frame and its
+// argument, which is printed rightly because it is still needed after the call.
 //
 //go:noinline
+func (j *job) do() {
+	j.run()
+	j.finish()
+}
+
+// run calls the function and contains what it does.
 func (j *job) run() {
+	j.ran = true
 	returned := false
 	defer func() {
 		if returned {
@@ -149,8 +160,8 @@ func (j *job) Value(key any) any {
 	return context.WithoutCancel(j.values).Value(key)
 }
 
-// name returns the name of the job's function.
-func (j *job) name() string {
+// funcName returns the name of the job's function.
+func (j *job) funcName() string {
 	if f := runtime.FuncForPC(j.self.pc()); f != nil {
 		return f.Name()
 	}
@@ -164,7 +175,6 @@ type loopJob[T any] struct {
 	fut   future.Future[T]
 	fn    func(ctx context.Context) (T, error)
 	entry uintptr // fn's pc; fn itself is let go as soon as possible
-	out   bool    // among what the loop waits for; on the loop
 
 	// Written by the goroutine that runs fn, read on the loop once posted.
 	value T
@@ -211,7 +221,7 @@ func (j *loopJob[T]) post() error    { return j.fut.Loop().QueueThreadsafe(j) }
 // Run delivers the result, on the loop.
 func (j *loopJob[T]) Run() {
 	if j.fut.Done() { // canceled after it was posted
-		if j.started != 0 {
+		if j.ran {
 			j.pool.late.Add(1)
 		}
 		return
@@ -243,5 +253,6 @@ func (j *loopJob[T]) CancelFuture(cause error) bool {
 	return future.Settle(&j.fut, zero, err)
 }
 
-// String names the job in reports.
-func (j *loopJob[T]) String() string { return "job " + j.name() }
+// Name and String name the job in reports.
+func (j *loopJob[T]) Name() string   { return "job " + j.funcName() }
+func (j *loopJob[T]) String() string { return j.Name() }

@@ -56,16 +56,17 @@ type Pool struct {
 
 	mu         sync.Mutex
 	closed     bool
-	goroutines int // never 0 while a job is queued
+	goroutines int // enough that each job in waiting will be taken
+	idle       int // of these, those about to look for a job once more
 	waiting    list
 	running    list
 	done       uint64
 	canceled   uint64
 	rejected   uint64
-	waited     time.Duration
 	ended      chan struct{} // closed when the pool is, and nothing runs any more
 
 	panics, late atomic.Uint64
+	waited       atomic.Int64 // ns
 }
 
 // New returns a pool that is open and holds no goroutine.
@@ -105,10 +106,10 @@ func (p *Pool) add(j *job, wait bool) error {
 			p.mu.Unlock()
 			return ErrQueueFull
 		}
-		j.queued = p.now()
+		j.since.Store(p.now())
 	}
 	p.waiting.push(j)
-	spawn := p.goroutines < p.limit
+	spawn := p.waiting.n > p.idle && p.goroutines < p.limit
 	if spawn {
 		p.goroutines++
 	}
@@ -131,20 +132,28 @@ func (p *Pool) work() {
 		}
 	}()
 	for j = p.take(nil); j != nil; j = p.take(j) {
-		j.run()
-		j.finish()
+		j.do()
 	}
 }
 
 // take returns the next job for a goroutine that has ended the job before, if
 // that is not nil. If there is none, the goroutine is off the books.
 func (p *Pool) take(before *job) *job {
-	now := p.now()
 	p.mu.Lock()
 	if before != nil {
 		p.remove(before)
 	}
 	j := p.waiting.head
+	if j == nil && before != nil {
+		// Who waited for that job often has another: it is looked for once more,
+		// after others ran, which is cheaper than to end and be made again.
+		p.idle++
+		p.mu.Unlock()
+		runtime.Gosched()
+		p.mu.Lock()
+		p.idle--
+		j = p.waiting.head
+	}
 	if j == nil {
 		p.retire()
 		p.mu.Unlock()
@@ -152,11 +161,12 @@ func (p *Pool) take(before *job) *job {
 	}
 	p.waiting.remove(j)
 	p.running.push(j)
-	j.place, j.started = running, now
-	if j.queued != 0 {
-		p.waited += time.Duration(max(now-j.queued, 0))
-	}
+	j.place = running
 	p.mu.Unlock()
+	now := p.now()
+	if since := j.since.Swap(now); since != 0 {
+		p.waited.Add(now - since)
+	}
 	return j
 }
 
@@ -238,7 +248,7 @@ func (p *Pool) Stats() Stats {
 		Late:     p.late.Load(),
 		Canceled: p.canceled,
 		Rejected: p.rejected,
-		Waited:   p.waited,
+		Waited:   time.Duration(p.waited.Load()),
 	}
 }
 

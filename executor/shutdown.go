@@ -15,7 +15,8 @@ import (
 // queue included, or ctx has. It returns nil at once when all have ended. When
 // ctx ends first, jobs that have not started are canceled, the ctx of those that
 // run ends with [ErrClosed] as its cause, and Shutdown returns a
-// [*ShutdownError]. It may be called several times.
+// [*ShutdownError]; the future of a job that then returns its ctx's error is
+// canceled. Shutdown may be called several times.
 //
 // It blocks its goroutine. Called on a loop it stalls that loop, so that jobs
 // which wait for the loop never end: there, call it in a job of another pool.
@@ -134,8 +135,8 @@ func (p *Pool) describe(stuck []*job) []StuckJob {
 	jobs := make([]StuckJob, len(stuck))
 	for i, j := range stuck {
 		jobs[i] = StuckJob{
-			Func:  j.name(),
-			Since: p.base.Add(time.Duration(j.started)),
+			Func:  j.funcName(),
+			Since: p.base.Add(time.Duration(j.since.Load())),
 			Stack: stacks[j],
 		}
 	}
@@ -147,7 +148,7 @@ func (p *Pool) describe(stuck []*job) []StuckJob {
 const maxGoroutines = 1000
 
 // stacksOf returns the stacks of jobs that run. The runtime prints only all
-// stacks or one's own; a job's is the one with its run on it, whose receiver the
+// stacks or one's own; a job's is the one with its do on it, whose receiver the
 // traceback prints.
 func stacksOf(jobs []*job) map[*job][]byte {
 	n := runtime.NumGoroutine()
@@ -161,7 +162,7 @@ func stacksOf(jobs []*job) map[*job][]byte {
 	buf := make([]byte, (n+8)<<12)
 	buf = buf[:runtime.Stack(buf, true)]
 	stacks := make(map[*job][]byte, len(jobs))
-	call := []byte("executor.(*job).run(")
+	call := []byte("executor.(*job).do(")
 	for g := range bytes.SplitSeq(buf, []byte("\n\n")) {
 		_, arg, ok := bytes.Cut(g, call)
 		if !ok {

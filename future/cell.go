@@ -23,7 +23,34 @@ func (c *Cell) Err() error {
 	if c.state == Pending {
 		return ErrNotDone
 	}
+	return c.take()
+}
+
+// take returns the error for somebody who looks. When a task's body returns a
+// cancellation, the first to look gets that very error; each later one gets a
+// CanceledError of its own, caused by it.
+func (c *Cell) take() error {
 	c.look()
+	if !c.raised {
+		return c.err
+	}
+	return c.takeRaised()
+}
+
+func (c *Cell) takeRaised() error {
+	if c.taken {
+		return &CanceledError{Cause: c.err}
+	}
+	c.taken = true
+	return c.err
+}
+
+// peek is take for somebody who sums up what became of others.
+func (c *Cell) peek() error {
+	c.look()
+	if c.raised {
+		return &CanceledError{Cause: c.err}
+	}
 	return c.err
 }
 
@@ -110,6 +137,19 @@ func (c *Cell) Unwatch(r loop.Runnable) bool {
 }
 
 func (c *Cell) cell() *Cell { return c }
+
+// cancellation returns the error of a canceled future, or the one it would have
+// if its producer, which was asked to cancel, had not ended otherwise.
+func (c *Cell) cancellation() error {
+	if c.state == Canceled {
+		return c.take()
+	}
+	e := new(CanceledError)
+	if p, ok := c.canceler.(interface{ CancelCause() error }); ok {
+		e.Cause = p.CancelCause()
+	}
+	return e
+}
 
 // settle ends the future and queues all that watch it, in order.
 func (c *Cell) settle(s State, err error) {

@@ -124,6 +124,8 @@ type Cell struct {
 	state    State
 	looked   bool          // somebody has seen the failure
 	recorded bool          // among the loop's unseen failures
+	raised   bool          // canceled by an error of the producer's own
+	taken    bool          // somebody has that error
 	watchers loop.Runnable // nil, one, or a *watchList
 	err      error         // of a failed or canceled future
 	canceler Canceler      // nil: Cancel settles
@@ -176,8 +178,7 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 			return zero, err
 		}
 	}
-	f.look()
-	return f.value, f.err
+	return f.value, f.take()
 }
 
 // Await is f.Await(ctx) for code that is generic over futures and tasks.
@@ -198,8 +199,7 @@ func (f *Future[T]) Result() (T, error) {
 		var zero T
 		return zero, ErrNotDone
 	}
-	f.look()
-	return f.value, f.err
+	return f.value, f.take()
 }
 
 // Outcome returns Result as one value.

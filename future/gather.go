@@ -18,12 +18,14 @@ type Of[T any] interface {
 // done, and it is settled when the last of them is. With no fs it is resolved at
 // once. What is done already takes no turn. (asyncio: gather)
 func Gather[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]T] {
-	g := newGather(l, fs, false, func(g *gather[F, T, []T]) ([]T, error) {
+	g := newGather(l, fs, false, func(g *gather[F, T, []T]) []T {
 		vs := make([]T, len(g.fs))
 		for i, f := range g.fs {
-			vs[i], _ = f.Result()
+			if !f.Canceled() {
+				vs[i], _ = f.Result()
+			}
 		}
-		return vs, nil
+		return vs
 	})
 	return &g.outer
 }
@@ -31,13 +33,17 @@ func Gather[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]T] {
 // GatherAll is [Gather] for outcomes: it waits for all, and fails only if it is
 // canceled. (asyncio: gather(return_exceptions=True))
 func GatherAll[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]Outcome[T]] {
-	g := newGather(l, fs, true, func(g *gather[F, T, []Outcome[T]]) ([]Outcome[T], error) {
+	g := newGather(l, fs, true, func(g *gather[F, T, []Outcome[T]]) []Outcome[T] {
 		vs := make([]Outcome[T], len(g.fs))
 		for i, f := range g.fs {
-			v, err := f.Result()
+			err := f.cell().peek()
+			var v T
+			if err == nil {
+				v, _ = f.Result()
+			}
 			vs[i] = Outcome[T]{v, err}
 		}
-		return vs, nil
+		return vs
 	})
 	return &g.outer
 }
@@ -48,8 +54,8 @@ type gather[F Of[T], T, R any] struct {
 	fs       []F
 	left     int
 	all      bool // failures are results
-	canceled *CanceledError
-	collect  func(*gather[F, T, R]) (R, error)
+	canceled bool
+	collect  func(*gather[F, T, R]) R
 }
 
 // A child is told that one of the fs is done.
@@ -58,20 +64,20 @@ type child[F Of[T], T, R any] struct {
 	i int
 }
 
-func newGather[F Of[T], T, R any](l *loop.Loop, fs []F, all bool, collect func(*gather[F, T, R]) (R, error)) *gather[F, T, R] {
+func newGather[F Of[T], T, R any](l *loop.Loop, fs []F, all bool, collect func(*gather[F, T, R]) R) *gather[F, T, R] {
 	g := &gather[F, T, R]{fs: fs, left: len(fs), all: all, collect: collect}
 	Init(&g.outer, l, g)
 	children := make([]child[F, T, R], len(fs))
-	done := 0
+	done := false
 	for i, f := range fs {
 		children[i] = child[F, T, R]{g, i}
 		if f.Done() {
-			done++
+			done = true
 		} else {
 			f.Watch(&children[i])
 		}
 	}
-	if done > 0 {
+	if done {
 		for i, f := range fs {
 			if f.Done() {
 				children[i].Run()
@@ -79,7 +85,7 @@ func newGather[F Of[T], T, R any](l *loop.Loop, fs []F, all bool, collect func(*
 		}
 	}
 	if len(fs) == 0 {
-		g.finish(nil)
+		g.finish()
 	}
 	return g
 }
@@ -89,27 +95,32 @@ func (c *child[F, T, R]) Run() {
 	g := c.g
 	g.left--
 	f := g.fs[c.i]
-	err := f.Err() // seen, also when nobody is left to be told
 	if g.outer.Done() {
+		if !f.Canceled() {
+			_ = f.Err() // seen: nobody is left to be told
+		}
 		return
 	}
-	if err != nil && !g.all {
-		Settle(&g.outer, g.outer.value, err)
-		return
+	if !g.all {
+		if err := f.Err(); err != nil {
+			Promise[R]{&g.outer}.Fail(err)
+			return
+		}
 	}
 	if g.left == 0 {
-		g.finish(f)
+		g.finish()
 	}
 }
 
-// finish settles the future when all children are done.
-func (g *gather[F, T, R]) finish(Waiter) {
-	if g.canceled != nil {
-		Settle(&g.outer, g.outer.value, error(g.canceled))
+// finish settles the future when all children are done. Once canceled, it has the
+// cancellation of its last child.
+func (g *gather[F, T, R]) finish() {
+	results := g.collect(g) // also if nobody wants them: failures count as seen
+	if g.canceled {
+		Promise[R]{&g.outer}.Fail(g.fs[len(g.fs)-1].cell().cancellation())
 		return
 	}
-	v, err := g.collect(g)
-	Settle(&g.outer, v, err)
+	Promise[R]{&g.outer}.Resolve(results)
 }
 
 // CancelFuture cancels the children, and reports whether there was one to cancel.
@@ -121,7 +132,7 @@ func (g *gather[F, T, R]) CancelFuture(cause error) bool {
 		}
 	}
 	if ok {
-		g.canceled = &CanceledError{Cause: cause}
+		g.canceled = true
 	}
 	return ok
 }

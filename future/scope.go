@@ -26,6 +26,9 @@ func wait(ctx context.Context, w *Cell) error {
 	if s := env.Scope(ctx, p); s != nil {
 		return waitScoped(s, p, w)
 	}
+	if ctx.Done() == nil { // context.WithoutCancel: no scope shall end this wait
+		return p.Park(w)
+	}
 	return wait(p, w)
 }
 
@@ -44,6 +47,8 @@ func ScopeErr(ctx context.Context) error {
 	if ctx != context.Context(p) {
 		if s := env.Scope(ctx, p); s != nil {
 			scope = s
+		} else if ctx.Done() == nil {
+			scope = nil
 		}
 	}
 	if scope == nil || scope.Err() == nil {

@@ -33,7 +33,11 @@ func (s *shield[T]) Run() {
 	}
 	f.look()
 	s.outer.value = f.value
-	s.outer.settle(f.state, f.err)
+	err := f.err
+	if f.state == Canceled {
+		err = &CanceledError{Cause: err} // the shield is canceled because f was
+	}
+	s.outer.settle(f.state, err)
 }
 
 // Stopped tells the inner future that nobody waits.

@@ -125,7 +125,7 @@ func (l *Loop) Capture() *env.Env { return l.capture() }
 // CallIn calls fn as a callback that was arranged in e. It must itself be called
 // from a queued call, and is for packages that keep callbacks of their own.
 func (l *Loop) CallIn(e *env.Env, fn func()) {
-	l.env = e
+	l.env, l.callback = e, nil
 	fn()
 	l.env, l.callback = l.root, nil
 }

@@ -40,7 +40,7 @@ func (h *Handle) Run() {
 	}
 	h.fn = nil
 	l := h.env.Loop.(*Loop)
-	l.env = h.env
+	l.env, l.callback = h.env, nil
 	fn()
 	l.env, l.callback = l.root, nil
 }

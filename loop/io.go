@@ -95,7 +95,7 @@ func (c *ioCall) Run() {
 	if c.fn == nil {
 		return // removed after its event was queued
 	}
-	c.l.env = c.env
+	c.l.env, c.l.callback = c.env, nil
 	c.fn()
 	c.l.env, c.l.callback = c.l.root, nil
 }

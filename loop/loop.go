@@ -334,13 +334,15 @@ func (l *Loop) patience(now int64) (int64, error) {
 		return 0, nil
 	}
 	next, timed := l.timers.Min()
-	if l.clock.virtual != nil {
+	switch {
+	case timed && next <= now:
+		return 0, nil
+	case l.clock.virtual != nil:
 		return l.idle(next, timed)
-	}
-	if !timed {
+	case !timed:
 		return -1, nil
 	}
-	return max(next-now, 0), nil
+	return next - now, nil
 }
 
 // idle asks a virtual clock.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -212,4 +213,12 @@ func (c *manualClock) Now() time.Time { return c.now }
 
 func (c *manualClock) Idle(next time.Time, outside bool) (time.Duration, error) {
 	return c.idle(next, outside)
+}
+
+// heapBytes returns what is reachable on the heap.
+func heapBytes() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

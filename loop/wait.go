@@ -22,7 +22,7 @@ func (l *Loop) wait(d, start int64) error {
 	if err := l.openPoller(); err != nil {
 		return err
 	}
-	if l.nap.take(l) {
+	if l.nap.take(l, start) {
 		// As in a busy loop: the kernel is asked once a slice.
 		now := l.clock.now()
 		if l.fds.n == 0 || now-l.polledAt < maxSlice {
@@ -87,7 +87,7 @@ const (
 )
 
 // take yields if that may pay, and reports whether something was posted.
-func (n *nap) take(l *Loop) (posted bool) {
+func (n *nap) take(l *Loop, start int64) (posted bool) {
 	if l.quiet >= quietLooks && l.outside.Load() == 0 {
 		return false
 	}
@@ -95,7 +95,6 @@ func (n *nap) take(l *Loop) (posted bool) {
 		n.skip--
 		return false
 	}
-	start := l.clock.now()
 	for range 2 {
 		runtime.Gosched()
 		if l.inbox.posted.Load() {

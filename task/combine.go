@@ -116,7 +116,7 @@ func (g *waitGroup) stop() {
 
 // CancelFuture ends the Wait, and nothing else.
 func (g *waitGroup) CancelFuture(cause error) bool {
-	return future.Settle(&g.f, struct{}{}, &future.CanceledError{Cause: cause})
+	return future.SettleCanceled(&g.f, cause)
 }
 
 // String says what is waited for.

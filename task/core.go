@@ -36,7 +36,7 @@ type core struct {
 	self    self         // the *Task[T]
 	waiting *future.Cell // what it waits for, until its next step
 	worker  *coro.Worker // of a stackful body that has begun
-	cause   error        // of a Cancel not yet delivered; then what Park returns
+	cause   error        // of the last Cancel that was not delivered at once
 	flags   flags
 	cancels int32 // Canceling
 	id      uint64
@@ -53,6 +53,7 @@ const (
 	machine    flags = 1 << iota // steps, has no stack
 	begun                        // the body has run
 	mustCancel                   // throw at the next step
+	throwing                     // Park returns a cancellation
 	finished
 	walking // a cancellation passes through: awaits in a circle come back here
 	closing // the loop ends: the answer to every wait is no
@@ -130,13 +131,14 @@ func (t *core) takeThrown() (thrown error) {
 	canceled := w != nil && w.Canceled()
 	if canceled && t.flags&machine != 0 {
 		thrown = w.Err()
+	} else if w != nil && !canceled && t.flags&mustCancel != 0 {
+		_ = w.Err() // its failure counts as seen, although the body never sees it
 	}
 	if t.flags&mustCancel != 0 {
 		t.flags &^= mustCancel
 		if !canceled {
 			thrown = &future.CanceledError{Cause: t.cause}
 		}
-		t.cause = nil
 	}
 	return thrown
 }
@@ -149,7 +151,10 @@ func (t *core) resume(thrown error) {
 		t.self.fail(thrown)
 		return
 	}
-	t.cause = thrown
+	if thrown != nil {
+		t.flags |= throwing
+		t.cause = future.AsCanceled(thrown).Cause
+	}
 	if w.Resume() {
 		t.suspended()
 	} else {
@@ -186,7 +191,6 @@ func (t *core) suspended() {
 	w.Watch(t)
 	if t.flags&mustCancel != 0 && w.Cancel(t.cause) {
 		t.flags &^= mustCancel
-		t.cause = nil
 	}
 }
 
@@ -229,10 +233,13 @@ func (t *core) Yield() error {
 	return t.takeCause()
 }
 
+// takeCause returns what the step threw.
 func (t *core) takeCause() error {
-	err := t.cause
-	t.cause = nil
-	return err
+	if t.flags&throwing == 0 {
+		return nil
+	}
+	t.flags &^= throwing
+	return &future.CanceledError{Cause: t.cause}
 }
 
 func (t *core) misuse() {

@@ -156,7 +156,7 @@ func StartNowIn[T any](g *Group, fn func(ctx context.Context) (T, error)) *Task[
 
 func startIn[T any](g *Group, m Machine[T], fl flags) *Task[T] {
 	t := newTask(g.caller(), m, fl&machine)
-	if !g.open() {
+	if !g.Open() {
 		refuse(t)
 		return t
 	}
@@ -195,7 +195,9 @@ func (c *groupContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-func (g *Group) open() bool { return !g.aborting && (!g.exiting || g.n > 0) }
+// Open reports whether the group takes tasks: not once it is shutting down, and
+// not after its scope has returned.
+func (g *Group) Open() bool { return !g.aborting && (!g.exiting || g.n > 0) }
 
 // refuse ends a task that was not let in. Its failure counts as seen: the group
 // has its own to report.

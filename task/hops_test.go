@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -283,8 +284,8 @@ func TestHops(t *testing.T) {
 			w.Cancel(nil)
 		}, []int{1, 3}},
 		{"Cancel before the first step -> Await of the task", func(s *scene) {
-			inner := task.Start(s.ctx, func(context.Context) (int, error) { return 0, nil })
 			s.cause()
+			inner := task.Start(s.ctx, func(context.Context) (int, error) { return 0, nil })
 			inner.Cancel(nil)
 			_, _ = inner.Await(s.ctx)
 			s.effect()
@@ -316,7 +317,7 @@ func TestHops(t *testing.T) {
 		{"timer -> CallLater's callback", func(s *scene) {
 			s.l.CallLater(time.Second, s.cause)
 			s.l.CallLater(time.Second, s.effect)
-			_ = task.Sleep(s.ctx, time.Minute/2)
+			_ = task.Sleep(s.ctx, time.Second)
 		}, []int{0}},
 		{"Sleep's timer -> Sleep", func(s *scene) {
 			s.l.CallLater(time.Second, s.cause)
@@ -372,23 +373,11 @@ func TestHops(t *testing.T) {
 				tt.play(s)
 				yield(ctx, 10) // the count keeps the loop busy: time stands still
 				s.stopped = true
-				if got := s.effects; !equal(got, tt.want) {
+				if got := s.effects; !slices.Equal(got, tt.want) {
 					t.Errorf("effects after %v turns, want %v", got, tt.want)
 				}
 				s.f.Cancel(nil) // an end to who waits on
 			})
 		})
 	}
-}
-
-func equal(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -69,7 +69,8 @@ func (j *journal) want(t testing.TB, want ...string) {
 	j.lines = nil
 }
 
-// outcome writes an error as the traces of package conformance do.
+// outcome writes an error as the traces of package conformance do; of a
+// cancellation it shows the cause that Cancel was given.
 func outcome(err error) string {
 	switch g := err.(type) {
 	case nil:
@@ -82,6 +83,10 @@ func outcome(err error) string {
 		return "Group[" + strings.Join(s, ",") + "]"
 	}
 	if c := future.AsCanceled(err); c != nil {
+		// Who looks at a canceled task second gets a cancellation caused by the first.
+		for future.AsCanceled(c.Cause) != nil {
+			c = future.AsCanceled(c.Cause)
+		}
 		if c.Cause == nil {
 			return "Canceled"
 		}
@@ -172,3 +177,6 @@ func wantPanic(t testing.TB, part string, fn func()) {
 		t.Errorf("panicked with %q, want a sentence with %q", v, part)
 	}
 }
+
+// children are the programs that the test binary can run in place of the tests.
+var children = map[string]func(){}

@@ -211,7 +211,9 @@ func (t *Task[T]) finish(v T, err error) {
 		t.fail(err)
 	case t.c.flags&mustCancel != 0:
 		t.c.flags &^= mustCancel
-		t.fail(&future.CanceledError{Cause: t.c.cause})
+		t.c.finish()
+		t.m = nil
+		future.SettleCanceled(&t.fut, t.c.cause)
 	default:
 		t.c.finish()
 		t.m = nil
@@ -233,6 +235,10 @@ func (t *Task[T]) taskCore() *core { return &t.c }
 
 // CancelFuture is Cancel of the task's future. It is for package future.
 func (t *Task[T]) CancelFuture(cause error) bool { return t.c.cancel(cause) }
+
+// CancelCause returns the cause of the last Cancel that was not delivered at
+// once. It is for package future.
+func (t *Task[T]) CancelCause() error { return t.c.cause }
 
 // ID returns a number that is unique in the loop, from 1, in order of start.
 func (t *Task[T]) ID() uint64 { return t.c.id }
@@ -257,7 +263,6 @@ func (t *core) uncancel() int32 {
 		t.cancels--
 		if t.cancels == 0 && t.flags&mustCancel != 0 {
 			t.flags &^= mustCancel
-			t.cause = nil
 		}
 	}
 	return t.cancels

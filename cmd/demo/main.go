@@ -1,0 +1,68 @@
+// Demo shows eddy at work, on real sockets. Each subcommand is a program of its
+// own; demo -h lists them, demo SUBCOMMAND -h explains one.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+// A command is a demo. run returns the exit status.
+type command struct {
+	name, args, about string
+	run               func(fs *flag.FlagSet, args []string) int
+}
+
+func commands() []command {
+	return []command{
+		{"tour", "", "serve 500 clients, 200 lines each, through an executor; then account for every line", runTour},
+		{"echo", "[-style stream|machine] [-addr HOST:PORT | -port N]", "a TCP echo server", runEcho},
+	}
+}
+
+func main() { os.Exit(dispatch(os.Args[1:])) }
+
+func dispatch(args []string) int {
+	if len(args) == 0 {
+		usage(os.Stderr)
+		return 2
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			fs := flag.NewFlagSet("demo "+c.name, flag.ExitOnError)
+			fs.Usage = func() {
+				fmt.Fprintf(fs.Output(), "usage: demo %s %s\n\n%s\n", c.name, c.args, c.about)
+				fs.PrintDefaults()
+			}
+			return c.run(fs, args[1:])
+		}
+	}
+	if args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help" {
+		usage(os.Stdout)
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "demo: no subcommand %q\n", args[0])
+	usage(os.Stderr)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: demo SUBCOMMAND [flags]")
+	fmt.Fprintln(w)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.about)
+	}
+}
+
+// parse parses flags and refuses arguments that are none.
+func parse(fs *flag.FlagSet, args []string) bool {
+	_ = fs.Parse(args) // exits on an error
+	if fs.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "%s: unexpected argument %q\n", fs.Name(), fs.Arg(0))
+		fs.Usage()
+		return false
+	}
+	return true
+}

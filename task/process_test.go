@@ -1,3 +1,0 @@
-package task_test
-
-var children = map[string]func(){}
