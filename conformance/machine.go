@@ -25,8 +25,12 @@ const (
 	maxIdle = 3
 )
 
-// Run runs a program and returns its trace.
+// Run runs a program and returns its trace. Its error is that of Validate, or says
+// that eddy or this package has a bug: a panic that no program should cause.
 func Run(p *Program) (string, error) {
+	if err := p.Validate(); err != nil {
+		return "", err
+	}
 	m := &machine{
 		p:        p,
 		ops:      make(map[string][]Op),
@@ -137,7 +141,7 @@ func (m *machine) newObject(o Obj) (*object, error) {
 	case "cond":
 		var l *locks.Mutex
 		if o.Lock != nil {
-			l = m.objs[*o.Lock].lock
+			l = m.objs[*o.Lock].lock // it is there: see Validate
 		}
 		x.cond = locks.NewCond(l)
 	case "queue":
@@ -340,6 +344,14 @@ func (m *machine) onError(e *loop.CallError) {
 	}
 }
 
+// noteBug keeps the error if it is a panic: programs raise errors.
+func (m *machine) noteBug(err error) {
+	var p *coro.PanicError
+	if m.bug == nil && errors.As(err, &p) {
+		m.bug = fmt.Errorf("%w\n%s", err, p.Stack)
+	}
+}
+
 func exname(err error) string {
 	var e *E
 	var g *task.GroupError
@@ -384,8 +396,6 @@ func val(v any) string {
 		return strconv.FormatBool(v)
 	case int:
 		return strconv.Itoa(v)
-	case float64:
-		return strconv.Itoa(int(v))
 	case []any:
 		words := make([]string, len(v))
 		for i, x := range v {
@@ -419,6 +429,7 @@ func (m *machine) final() {
 	add("end", m.time())
 	for _, t := range m.tasks {
 		add(m.name(t), m.describe(t.Future), "cancelling="+strconv.Itoa(t.Canceling()))
+		m.noteBug(t.Err())
 	}
 	for _, def := range m.p.Objs {
 		o := m.objs[def.Name]
@@ -477,9 +488,10 @@ func (m *machine) describe(f *future.Future[any]) string {
 
 // An item is something to wait for, resolved: a future or a task, or a body.
 type item struct {
-	f    *future.Future[any] // nil for a body, and for an empty slot
-	body string
-	show string
+	f      *future.Future[any] // nil for a body, and for an empty slot
+	isBody bool
+	body   string
+	show   string
 }
 
 func (m *machine) item(x any) item {
@@ -494,10 +506,10 @@ func (m *machine) item(x any) item {
 		}
 		return item{show: name + ":unset"}
 	}
-	return item{body: name, show: name + "*"}
+	return item{isBody: true, body: name, show: name + "*"}
 }
 
-func (it item) unset() bool { return it.f == nil && it.body == "" }
+func (it item) unset() bool { return it.f == nil && !it.isBody }
 
 func (m *machine) items(x any) (its []item, show string) {
 	words := []string{}
@@ -512,17 +524,16 @@ func (m *machine) items(x any) (its []item, show string) {
 }
 
 // futures starts the bodies among the items as tasks, in order.
-func (m *machine) futures(its []item) []*future.Future[any] {
-	fs := make([]*future.Future[any], len(its))
-	for i, it := range its {
-		if fs[i] = it.f; it.f == nil {
-			fs[i] = m.start(nil, it.body).Future
+func (m *machine) futures(its []item, add func(*future.Future[any])) {
+	for _, it := range its {
+		if it.f == nil {
+			it.f = m.start(nil, it.body).Future
 		}
+		add(it.f)
 	}
-	return fs
 }
 
-func num(x any) int { return int(x.(float64)) }
+func num(x any) int { return x.(int) }
 
 func ticks(x any) time.Duration { return time.Duration(num(x)) * tick }
 

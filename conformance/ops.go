@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
@@ -26,6 +27,7 @@ func (m *machine) body(ctx context.Context, name string) (any, error) {
 	m.say("-", "begin", name)
 	sig, err := m.block(ctx, m.ops[name], &frame{})
 	if err != nil {
+		m.noteBug(err) // now: this error may be handled
 		m.say("-", "end", name, "raise", exname(err))
 		return nil, err
 	}
@@ -85,12 +87,14 @@ func (m *machine) cv(name string) *task.Var[int] {
 }
 
 // attempt says what became of an op: "ok", its result, its error, or the name of
-// the exception that stands for a panic.
+// the exception that stands for a panic. If there is none, a panic is a bug.
 func (m *machine) attempt(name, arg, onPanic string, fn func() any) {
 	r := func() (r any) {
 		defer func() {
 			if v := recover(); v != nil {
-				r = onPanic
+				if r = onPanic; onPanic == "" {
+					m.noteBug(coro.NewPanicError(v))
+				}
 			}
 		}()
 		return fn()
@@ -361,8 +365,12 @@ func (m *machine) one(ctx context.Context, op Op, fr *frame) (*signal, error) {
 	case "return":
 		return &signal{num(a[0])}, nil
 	case "repeat":
+		ops := a[1].([]Op)
+		if len(ops) == 0 {
+			return nil, nil // rounds without an op are not bounded by the limit on ops
+		}
 		for range num(a[0]) {
-			if sig, err := m.block(ctx, a[1].([]Op), fr); err != nil || sig != nil {
+			if sig, err := m.block(ctx, ops, fr); err != nil || sig != nil {
 				return sig, err
 			}
 		}
@@ -492,12 +500,15 @@ func init() {
 		}),
 		"call": value(func(c *asyncCall, ctx context.Context) (any, error) { return c.m.body(ctx, c.a[0].(string)) }),
 		"gather": value(func(c *asyncCall, ctx context.Context) (any, error) {
-			fs := c.m.futures(c.its)
+			// One at a time: an eager task may settle what was added before it.
 			if !c.a[1].(bool) {
-				vs, err := task.Gather(ctx, fs...)
-				return vs, err
+				g := future.NewGatherer[*future.Future[any]](c.m.l, len(c.its))
+				c.m.futures(c.its, g.Add)
+				return g.Future().Await(ctx)
 			}
-			outs, err := task.GatherAll(ctx, fs...)
+			g := future.NewGathererAll[*future.Future[any]](c.m.l, len(c.its))
+			c.m.futures(c.its, g.Add)
+			outs, err := g.Future().Await(ctx)
 			vs := make([]any, len(outs))
 			for i, o := range outs {
 				if vs[i] = o.Value; o.Err != nil {

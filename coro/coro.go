@@ -122,9 +122,16 @@ func (c *Coro[In, Out, R]) Close() error {
 	}
 	var in In
 	if _, alive := c.resume(in, ErrClosed); alive {
-		c.w.Unwind(maxUnwind)
+		w := c.w
+		ended := w.Unwind(maxUnwind)
 		c.end(ErrIgnoredClose)
-		return ErrIgnoredClose
+		switch {
+		case ended && w.How() == Panicked:
+			c.err = errors.Join(ErrIgnoredClose, w.Panic())
+		case ended && w.How() == Exited:
+			w.ReapHere() // does not return
+		}
+		return c.err
 	}
 	if errors.Is(c.err, ErrClosed) {
 		return nil
@@ -140,6 +147,11 @@ const maxUnwind = 100
 // early closes the coroutine. A panic of the body goes on in the loop.
 func (c *Coro[In, Out, R]) All() func(yield func(Out) bool) {
 	return func(yield func(Out) bool) {
+		defer func() { // by break, a panic or Goexit
+			if c.state == Suspended {
+				c.Close()
+			}
+		}()
 		for {
 			v, ok := c.Next()
 			if !ok {
@@ -150,7 +162,6 @@ func (c *Coro[In, Out, R]) All() func(yield func(Out) bool) {
 				return
 			}
 			if !yield(v) {
-				c.Close()
 				return
 			}
 		}

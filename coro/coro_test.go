@@ -324,6 +324,7 @@ func TestABodyThatRecoversIsUnwoundAgainUpToALimit(t *testing.T) {
 		leaked   int
 	}{{1, 0}, {2, 0}, {90, 0}, {10_000, 1}} { // the last stays for ever
 		t.Run(strconv.Itoa(tt.recovers), func(t *testing.T) {
+			before := suspended("coro_test.immortal")
 			tries := 0
 			c := start(func(yield yieldFunc) (string, error) { return immortal(yield, tt.recovers, &tries) })
 			c.Next()
@@ -334,7 +335,7 @@ func TestABodyThatRecoversIsUnwoundAgainUpToALimit(t *testing.T) {
 			if c.State() != coro.Closed {
 				t.Errorf("State = %v, want %v", c.State(), coro.Closed)
 			}
-			if n := suspended("coro_test.immortal"); n != tt.leaked {
+			if n := suspended("coro_test.immortal") - before; n != tt.leaked {
 				t.Errorf("%d stacks are left after %d tries, want %d", n, tries, tt.leaked)
 			}
 			if tries > 1000 {
@@ -439,6 +440,7 @@ func TestGoexitInABodyEndsTheResumersGoroutine(t *testing.T) {
 		}, func(c *echo) { c.Next() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			before := suspended("coro_test.TestGoexitInABody")
 			var got record
 			pool := new(coro.Pool)
 			var c *echo
@@ -465,7 +467,7 @@ func TestGoexitInABodyEndsTheResumersGoroutine(t *testing.T) {
 				t.Error("a worker that is spent is in the pool")
 			}
 			pool.Close()
-			if n := suspended("coro_test.TestGoexitInABody"); n != 0 {
+			if n := suspended("coro_test.TestGoexitInABody") - before; n != 0 {
 				t.Errorf("%d stacks are left", n)
 			}
 		})

@@ -69,10 +69,10 @@ type Worker struct {
 	body  Body
 	fault *PanicError
 
-	active    bool // a body has begun and not ended
-	running   bool // between Resume and Suspend
-	unwinding bool
-	exit      Exit
+	active  bool // a body has begun and not ended
+	running bool // between Resume and Suspend
+	tries   int  // how often Suspend will yet panic, during Unwind
+	exit    Exit
 }
 
 // Begin gives an idle worker its next body. Nothing runs before Resume.
@@ -116,13 +116,19 @@ func (w *Worker) retire() (alive bool) {
 // Suspend stops the body until the next Resume. It must be called by the body
 // that runs on w, or by a coroutine that this body resumed.
 func (w *Worker) Suspend() {
-	if w.unwinding {
-		panic(unwind{})
+	if w.tries > 0 {
+		w.fall()
 	}
 	w.yield(struct{}{})
-	if w.unwinding {
-		panic(unwind{})
+	if w.tries > 0 {
+		w.fall()
 	}
+}
+
+// fall makes one try at unwinding the body.
+func (w *Worker) fall() {
+	w.tries--
+	panic(unwind{})
 }
 
 // Unwind ends a suspended body by force: its Suspend panics, its deferred calls
@@ -132,14 +138,10 @@ func (w *Worker) Unwind(tries int) bool {
 	if !w.active {
 		return true
 	}
-	w.unwinding = true
-	for range tries {
-		if !w.Resume() {
-			w.unwinding = false
-			return true
-		}
-	}
-	return false
+	w.tries = tries
+	alive := w.Resume() // suspended again: it has used up the tries
+	w.tries = 0
+	return !alive
 }
 
 // How tells how the last body ended.
@@ -226,7 +228,7 @@ func (p *Pool) Get() *Worker {
 // put takes a worker back. A worker of no pool, of a full one or of a closed one
 // is stopped.
 func (p *Pool) put(w *Worker) {
-	w.unwinding = false
+	w.tries = 0
 	if p == nil || p.closed || len(p.idle) >= maxIdle {
 		w.stop()
 		return

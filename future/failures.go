@@ -36,13 +36,13 @@ func (c *Cell) record() {
 type failures struct {
 	l      *loop.Loop
 	fresh  []*Cell            // failed in this turn or the last
-	unseen map[uintptr]unseen // by the future's address, which is not a reference
-	seq    uint64
+	unseen map[uint64]unseen  // by number
+	number map[uintptr]uint64 // by the future's address, which is not a reference
+	last   uint64
 }
 
 // An unseen is what is left of a future that failed, once it is gone.
 type unseen struct {
-	seq  uint64
 	err  error
 	name string
 }
@@ -51,7 +51,7 @@ var failuresKey = new(int)
 
 func failuresOf(l *loop.Loop) *failures {
 	return l.Local(failuresKey, func() any {
-		return &failures{l: l, unseen: make(map[uintptr]unseen)}
+		return &failures{l: l, unseen: make(map[uint64]unseen), number: make(map[uintptr]uint64)}
 	}).(*failures)
 }
 
@@ -69,10 +69,10 @@ func (f *failures) Run() {
 			continue
 		}
 		c.recorded = true
-		f.seq++
-		u := unseen{seq: f.seq, err: c.err, name: c.name()}
-		f.unseen[key(c)] = u
-		runtime.AddCleanup(c, f.gone, gone{key(c), u.seq})
+		f.last++
+		f.unseen[f.last] = unseen{err: c.err, name: c.name()}
+		f.number[key(c)] = f.last
+		runtime.AddCleanup(c, f.gone, f.last)
 	}
 	clear(f.fresh)
 	f.fresh = f.fresh[:0]
@@ -80,32 +80,31 @@ func (f *failures) Run() {
 
 func key(c *Cell) uintptr { return uintptr(unsafe.Pointer(c)) }
 
-// A gone names an unseen failure whose future was collected. The address alone
-// may belong to another by now.
-type gone struct {
-	key uintptr
-	seq uint64
-}
-
-// gone is called by the runtime, on a goroutine of its own.
-func (f *failures) gone(g gone) {
+// gone is called by the runtime, on a goroutine of its own, when the future can
+// not be seen any more. By then its address may be another's.
+func (f *failures) gone(n uint64) {
 	_ = f.l.CallSoonThreadsafe(func() { // a loop that is closed has reported it
-		if u, ok := f.unseen[g.key]; ok && u.seq == g.seq {
-			delete(f.unseen, g.key)
+		if u, ok := f.unseen[n]; ok {
+			delete(f.unseen, n)
 			f.report(u)
 		}
 	})
 }
 
-func (f *failures) forget(c *Cell) { delete(f.unseen, key(c)) }
+func (f *failures) forget(c *Cell) {
+	k := key(c)
+	delete(f.unseen, f.number[k])
+	delete(f.number, k)
+}
 
 // Closed reports what nobody has seen when the loop ends, oldest first.
 func (f *failures) Closed() {
 	f.Run()
-	left := slices.SortedFunc(maps.Values(f.unseen), func(a, b unseen) int { return int(a.seq) - int(b.seq) })
+	left := maps.Clone(f.unseen)
 	clear(f.unseen)
-	for _, u := range left {
-		f.report(u)
+	clear(f.number)
+	for _, n := range slices.Sorted(maps.Keys(left)) {
+		f.report(left[n])
 	}
 }
 

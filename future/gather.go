@@ -18,7 +18,39 @@ type Of[T any] interface {
 // done, and it is settled when the last of them is. With no fs it is resolved at
 // once. What is done already takes no turn. (asyncio: gather)
 func Gather[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]T] {
-	g := newGather(l, fs, false, func(g *gather[F, T, []T]) []T {
+	return NewGatherer[F](l, len(fs)).addAll(fs).Future()
+}
+
+// GatherAll is [Gather] for outcomes: it waits for all, and fails only if it is
+// canceled. (asyncio: gather(return_exceptions=True))
+func GatherAll[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]Outcome[T]] {
+	return NewGathererAll[F](l, len(fs)).addAll(fs).Future()
+}
+
+// A Gatherer is a [Gather] or a [GatherAll] that is put together one future at a
+// time: what is added watches its future from then on. That matters when starting
+// one settles another, as task.StartNow may. Make it with [NewGatherer] or
+// [NewGathererAll]; R is the type of its result.
+type Gatherer[F Of[T], T, R any] struct {
+	outer    Future[R]
+	fs       []F
+	children []child[F, T, R] // room for those to come
+	done     []*child[F, T, R]
+	left     int
+	all      bool // failures are results
+	canceled bool
+	collect  func(*Gatherer[F, T, R]) R
+}
+
+// A child is told that one of the fs is done.
+type child[F Of[T], T, R any] struct {
+	g *Gatherer[F, T, R]
+	i int
+}
+
+// NewGatherer returns the beginning of a [Gather], with room for n futures.
+func NewGatherer[F Of[T], T any](l *loop.Loop, n int) *Gatherer[F, T, []T] {
+	return newGatherer(l, n, false, func(g *Gatherer[F, T, []T]) []T {
 		vs := make([]T, len(g.fs))
 		for i, f := range g.fs {
 			if !f.Canceled() {
@@ -27,67 +59,63 @@ func Gather[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]T] {
 		}
 		return vs
 	})
-	return &g.outer
 }
 
-// GatherAll is [Gather] for outcomes: it waits for all, and fails only if it is
-// canceled. (asyncio: gather(return_exceptions=True))
-func GatherAll[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]Outcome[T]] {
-	g := newGather(l, fs, true, func(g *gather[F, T, []Outcome[T]]) []Outcome[T] {
+// NewGathererAll returns the beginning of a [GatherAll], with room for n futures.
+func NewGathererAll[F Of[T], T any](l *loop.Loop, n int) *Gatherer[F, T, []Outcome[T]] {
+	return newGatherer(l, n, true, func(g *Gatherer[F, T, []Outcome[T]]) []Outcome[T] {
 		vs := make([]Outcome[T], len(g.fs))
 		for i, f := range g.fs {
-			err := f.cell().peek()
-			var v T
-			if err == nil {
-				v, _ = f.Result()
+			if vs[i].Err = f.cell().peek(); vs[i].Err == nil {
+				vs[i].Value, _ = f.Result()
 			}
-			vs[i] = Outcome[T]{v, err}
 		}
 		return vs
 	})
-	return &g.outer
 }
 
-// A gather counts its children down.
-type gather[F Of[T], T, R any] struct {
-	outer    Future[R]
-	fs       []F
-	left     int
-	all      bool // failures are results
-	canceled bool
-	collect  func(*gather[F, T, R]) R
-}
-
-// A child is told that one of the fs is done.
-type child[F Of[T], T, R any] struct {
-	g *gather[F, T, R]
-	i int
-}
-
-func newGather[F Of[T], T, R any](l *loop.Loop, fs []F, all bool, collect func(*gather[F, T, R]) R) *gather[F, T, R] {
-	g := &gather[F, T, R]{fs: fs, left: len(fs), all: all, collect: collect}
+func newGatherer[F Of[T], T, R any](l *loop.Loop, n int, all bool, collect func(*Gatherer[F, T, R]) R) *Gatherer[F, T, R] {
+	g := &Gatherer[F, T, R]{all: all, collect: collect}
 	Init(&g.outer, l, g)
-	children := make([]child[F, T, R], len(fs))
-	done := false
-	for i, f := range fs {
-		children[i] = child[F, T, R]{g, i}
-		if f.Done() {
-			done = true
-		} else {
-			f.Watch(&children[i])
-		}
+	g.fs = make([]F, 0, n)
+	g.children = make([]child[F, T, R], 0, n)
+	return g
+}
+
+// Add adds a future. It must not be called after Future.
+func (g *Gatherer[F, T, R]) Add(f F) {
+	if len(g.children) == cap(g.children) {
+		g.children = make([]child[F, T, R], 0, 8) // those of before are watching
 	}
-	if done {
-		for i, f := range fs {
-			if f.Done() {
-				children[i].Run()
-			}
-		}
+	g.children = append(g.children, child[F, T, R]{g, len(g.fs)})
+	c := &g.children[len(g.children)-1]
+	g.fs = append(g.fs, f)
+	g.left++
+	if f.Done() {
+		g.done = append(g.done, c)
+	} else {
+		f.Watch(c)
 	}
-	if len(fs) == 0 {
-		g.finish()
+}
+
+func (g *Gatherer[F, T, R]) addAll(fs []F) *Gatherer[F, T, R] {
+	for _, f := range fs {
+		g.Add(f)
 	}
 	return g
+}
+
+// Future returns the future of all that was added.
+func (g *Gatherer[F, T, R]) Future() *Future[R] {
+	g.children = nil
+	for _, c := range g.done {
+		c.Run()
+	}
+	g.done = nil
+	if len(g.fs) == 0 {
+		g.finish()
+	}
+	return &g.outer
 }
 
 // Run counts one child that is done.
@@ -114,7 +142,7 @@ func (c *child[F, T, R]) Run() {
 
 // finish settles the future when all children are done. Once canceled, it has the
 // cancellation of its last child.
-func (g *gather[F, T, R]) finish() {
+func (g *Gatherer[F, T, R]) finish() {
 	results := g.collect(g) // also if nobody wants them: failures count as seen
 	if g.canceled {
 		Promise[R]{&g.outer}.Fail(g.fs[len(g.fs)-1].cell().cancellation())
@@ -124,7 +152,7 @@ func (g *gather[F, T, R]) finish() {
 }
 
 // CancelFuture cancels the children, and reports whether there was one to cancel.
-func (g *gather[F, T, R]) CancelFuture(cause error) bool {
+func (g *Gatherer[F, T, R]) CancelFuture(cause error) bool {
 	ok := false
 	for _, f := range g.fs {
 		if f.Cancel(cause) {
@@ -138,6 +166,6 @@ func (g *gather[F, T, R]) CancelFuture(cause error) bool {
 }
 
 // String says what the gather waits for.
-func (g *gather[F, T, R]) String() string {
+func (g *Gatherer[F, T, R]) String() string {
 	return fmt.Sprintf("gather of %d, %d left", len(g.fs), g.left)
 }

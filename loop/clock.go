@@ -47,7 +47,8 @@ func (l *Loop) Now() time.Time { return l.time(l.clock.now()) }
 
 func (l *Loop) time(nanos int64) time.Time { return l.clock.base.Add(time.Duration(nanos)) }
 
-func (l *Loop) nanos(t time.Time) int64 { return int64(t.Sub(l.clock.base)) }
+// nanos saturates, as Sub does.
+func (l *Loop) nanos(t time.Time) int64 { return max(int64(t.Sub(l.clock.base)), noTime+1) }
 
 // BeforeIdle arranges for r to run, on the loop, each time before a virtual
 // clock is asked, to queue what the loop could not know of: contexts that ended.

@@ -93,6 +93,7 @@ func (l *Loop) contain(stopped *bool) {
 			r.Fault(coro.ErrGoexit)
 		}
 		l.abandon()
+		l.reap()
 		return
 	}
 	if l.cfg.Panic == Crash {
@@ -118,17 +119,25 @@ func (l *Loop) Exit(w *coro.Worker) {
 // goexit ends the loop and then its goroutine.
 func (l *Loop) goexit() {
 	l.abandon()
-	for _, w := range slices.Backward(l.exits) {
-		// Each ends this goroutine, and the deferred ones run all the same.
-		defer w.ReapHere()
-	}
+	l.reap()
 	runtime.Goexit()
 }
 
 // abandon closes the loop although it is running.
 func (l *Loop) abandon() {
-	l.inTurn = false
+	l.inTurn, l.exiting = false, true
 	if err := l.Close(); err != nil {
 		l.report(&CallError{Op: "close", Err: err})
+	}
+}
+
+// reap frees the goroutines whose bodies called Goexit. If there is one, Goexit
+// goes on in this goroutine.
+func (l *Loop) reap() {
+	exits := l.exits
+	l.exits = nil
+	for _, w := range slices.Backward(exits) {
+		// Each ends this goroutine, and the deferred ones run all the same.
+		defer w.ReapHere()
 	}
 }

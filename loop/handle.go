@@ -51,11 +51,11 @@ func (h *Handle) Cancel() bool {
 	if h.fn == nil {
 		return false
 	}
-	h.fn = nil
 	l := h.env.Loop.(*Loop)
 	if l.strict {
 		l.check("Handle.Cancel")
 	}
+	h.fn = nil
 	l.timers.Remove(&h.node)
 	h.node.Value = canceledCall
 	return true
@@ -103,20 +103,24 @@ func (l *Loop) Queue(r Runnable) {
 // Calls due at the same time are made in the order they were arranged.
 // (asyncio: call_later)
 func (l *Loop) CallLater(d time.Duration, fn func()) *Handle {
+	if l.strict {
+		l.check("CallLater")
+		fn = l.site(fn)
+	}
 	return l.callAt(l.after(d), fn)
 }
 
 // CallAt arranges for fn to be called when the loop's clock reads t, or in the
 // next turn if it does already. See CallLater. (asyncio: call_at)
 func (l *Loop) CallAt(t time.Time, fn func()) *Handle {
+	if l.strict {
+		l.check("CallAt")
+		fn = l.site(fn)
+	}
 	return l.callAt(l.nanos(t), fn)
 }
 
 func (l *Loop) callAt(when int64, fn func()) *Handle {
-	if l.strict {
-		l.check("CallLater")
-		fn = l.site(fn)
-	}
 	h := &Handle{fn: fn, env: l.capture(), when: when}
 	h.node.Value = h
 	l.setTimer(when, &h.node)

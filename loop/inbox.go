@@ -8,9 +8,9 @@ import (
 // An inbox is where other goroutines leave calls for a loop.
 //
 // No post is lost between the loop's last look and its sleep, because both sides
-// write before they read: the loop sets sleeping and then looks at posted; a
-// poster sets posted and then looks at sleeping. Whichever comes second sees the
-// other. The poller is woken only by the poster that takes sleeping back, so a
+// write before they read: the loop sets its state and then looks at posted; a
+// poster sets posted and then looks at the state. Whichever comes second sees the
+// other. The loop is woken only by the poster that takes the state back, so a
 // busy loop costs its posters no system call, and a sleeping one costs one.
 //
 // Check and enqueue are one step under the lock: a post either is in items,
@@ -20,24 +20,34 @@ type inbox struct {
 	items  []Runnable
 	closed bool
 
-	posted   atomic.Bool // items is not empty
-	sleeping atomic.Bool // the loop is, or is about to be, in the poller
-	total    uint64      // posts taken by the loop; on the loop
+	posted atomic.Bool  // items is not empty
+	state  atomic.Int32 // of the loop
+	total  uint64       // posts taken by the loop; on the loop
 }
 
-// post adds r and reports whether the caller must wake the poller.
-func (b *inbox) post(r Runnable) (wake bool, err error) {
+// States of a loop, as far as its posters care.
+const (
+	awake  = int32(iota) // it looks at the inbox by itself
+	asleep               // it is, or is about to be, in the poller: wake that
+	dozing               // likewise, in the Go runtime's poller
+)
+
+// post adds r and returns the state that the caller must wake the loop from.
+func (b *inbox) post(r Runnable) (from int32, err error) {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		return false, ErrClosed
+		return awake, ErrClosed
 	}
 	b.items = append(b.items, r)
 	if len(b.items) == 1 {
 		b.posted.Store(true)
 	}
 	b.mu.Unlock()
-	return b.sleeping.Load() && b.sleeping.CompareAndSwap(true, false), nil
+	if from = b.state.Load(); from != awake && !b.state.CompareAndSwap(from, awake) {
+		from = awake // another has taken it, or the loop is awake by itself
+	}
+	return from, nil
 }
 
 // maxSpare bounds what a burst of posts leaves allocated, in entries.
@@ -78,9 +88,12 @@ func (l *Loop) CallSoonThreadsafe(fn func()) error {
 
 // QueueThreadsafe is [Loop.CallSoonThreadsafe] for a [Runnable].
 func (l *Loop) QueueThreadsafe(r Runnable) error {
-	wake, err := l.inbox.post(r)
-	if wake {
-		l.poller.Wake()
+	from, err := l.inbox.post(r)
+	switch from {
+	case asleep:
+		_ = (*l.bell.Load()).Wake() // fails only if that one is closed, and the loop awake
+	case dozing:
+		l.doze.wake()
 	}
 	return err
 }

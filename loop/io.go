@@ -18,9 +18,10 @@ var ErrBusy = errors.New("loop: descriptor is in use")
 // a close and a reuse of the number, in the same batch perhaps, the generations
 // differ and the event is dropped.
 type descriptors struct {
-	byFD  []*descriptor
-	n     int // registered
-	stale uint64
+	byFD   []*descriptor
+	n      int // registered
+	stale  uint64
+	ghosts int // polls in a row that brought only stale events
 }
 
 type descriptor struct {
@@ -69,11 +70,9 @@ func (l *Loop) Watch(fd int, s Sink) error {
 // descriptor is closed: the kernel keeps a registration as long as any duplicate
 // of the descriptor is open.
 func (l *Loop) Unwatch(fd int) {
-	d, err := l.fds.at(fd)
-	if err != nil || !d.active || d.sink == nil {
-		return
+	if d := l.fds.find(fd); d != nil && d.sink != nil {
+		l.fds.drop(l, fd, d)
 	}
-	l.fds.drop(l, fd, d)
 }
 
 // Rearm asks for a fresh edge after the system said that a call would block. It
@@ -140,11 +139,14 @@ func (l *Loop) addIO(fd int, fn func(), dir poller.Interest) error {
 	if err := l.openPoller(); err != nil {
 		return err
 	}
-	if !d.active {
-		d.gen++
-		err = l.poller.Add(fd, token(fd, d.gen), dir)
-	} else if d.have&dir == 0 {
+	if d.active {
+		// Also if nothing changes: fd may have been closed and reused behind our
+		// back, and then the kernel knows nothing of it any more.
 		err = l.poller.Modify(fd, token(fd, d.gen), d.have|dir)
+	}
+	if !d.active || err != nil {
+		d.gen++
+		err = l.poller.Add(fd, token(fd, d.gen), d.have|dir)
 	}
 	if err != nil {
 		return fmt.Errorf("loop: watching descriptor %d: %w", fd, err)
@@ -166,8 +168,8 @@ func (l *Loop) removeIO(fd int, dir poller.Interest) bool {
 	if l.strict {
 		l.check("RemoveReader")
 	}
-	d, err := l.fds.at(fd)
-	if err != nil {
+	d := l.fds.find(fd)
+	if d == nil {
 		return false
 	}
 	slot := d.call(dir)
@@ -205,6 +207,14 @@ func (s *descriptors) at(fd int) (*descriptor, error) {
 
 var errBadFD = errors.New("bad file descriptor")
 
+// find returns the registration of fd, or nil.
+func (s *descriptors) find(fd int) *descriptor {
+	if fd < 0 || fd >= len(s.byFD) || s.byFD[fd] == nil || !s.byFD[fd].active {
+		return nil
+	}
+	return s.byFD[fd]
+}
+
 // drop forgets a registration, in the kernel too.
 func (s *descriptors) drop(l *Loop, fd int, d *descriptor) {
 	// An error means that fd was closed behind our back. Nothing can be done, and
@@ -217,12 +227,8 @@ func (s *descriptors) drop(l *Loop, fd int, d *descriptor) {
 // dispatch queues the calls for an event, if its registration still stands.
 func (s *descriptors) dispatch(l *Loop, ev *poller.Event) {
 	fd := int(uint32(ev.Token))
-	if fd >= len(s.byFD) || s.byFD[fd] == nil {
-		s.stale++
-		return
-	}
-	d := s.byFD[fd]
-	if !d.active || d.gen != uint32(ev.Token>>32) {
+	d := s.find(fd)
+	if d == nil || d.gen != uint32(ev.Token>>32) {
 		s.stale++
 		return
 	}
@@ -236,4 +242,43 @@ func (s *descriptors) dispatch(l *Loop, ev *poller.Event) {
 	if d.writer != nil && ev.Ready&(poller.CanWrite|poller.Failed) != 0 {
 		l.ready.push(d.writer)
 	}
+}
+
+// maxGhosts is how many polls in a row may bring only stale events.
+const maxGhosts = 3
+
+// exorcise replaces the poller when it is haunted: by the registration of a
+// descriptor that was closed before it was removed, while a duplicate is open. The
+// kernel reports it for ever, and offers no way to remove it.
+func (s *descriptors) exorcise(l *Loop, onlyStale bool) {
+	if !onlyStale {
+		s.ghosts = 0
+		return
+	}
+	if s.ghosts++; s.ghosts < maxGhosts {
+		return
+	}
+	s.ghosts = 0
+	old := l.poller
+	l.poller = nil
+	if err := l.openPoller(); err != nil {
+		l.poller = old
+		l.report(&CallError{Op: "poller", Err: err})
+		return
+	}
+	l.doze.close()
+	for fd, d := range s.byFD {
+		if d == nil || !d.active {
+			continue
+		}
+		in := d.have
+		if d.sink != nil {
+			in = poller.Readable | poller.Writable | poller.Edge
+		}
+		if err := l.poller.Add(fd, token(fd, d.gen), in); err != nil {
+			// Closed behind our back. Who waits must look, and finds out.
+			s.dispatch(l, &poller.Event{Token: token(fd, d.gen), Ready: poller.CanRead | poller.CanWrite | poller.Failed})
+		}
+	}
+	_ = old.Close()
 }

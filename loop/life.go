@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -83,69 +84,148 @@ func (l *Loop) Close() error {
 	switch {
 	case l.inTurn:
 		return ErrRunning
-	case l.closed || l.closing:
+	case l.closed || l.ending != nil:
 		return nil
 	}
-	l.closing = true
-	for i := 0; i < len(l.locals); i++ { // more may be added meanwhile
-		if u, ok := l.locals[i].value.(interface{ Unwind() }); ok {
-			l.protect("close", u.Unwind)
+	l.ending = &ending{}
+	l.ending.run(l)
+	err := errors.Join(l.ending.errs...)
+	if !l.exiting {
+		l.reap()
+	}
+	return err
+}
+
+// An ending is what Close has done and has to do. It goes on, step by step, also
+// when a step calls runtime.Goexit.
+type ending struct {
+	phase  int             // index in phases
+	next   int             // of the phase's own
+	ctx    context.Context // of the OnClose functions
+	cancel context.CancelFunc
+	posts  []Runnable
+	errs   []error
+}
+
+func (e *ending) run(l *Loop) {
+	through := false
+	defer func() {
+		if !through {
+			e.run(l) // and then Goexit goes on
+		}
+	}()
+	for e.phase < len(phases) {
+		if !phases[e.phase](e, l) {
+			e.phase++
+			e.next = 0
 		}
 	}
-	errs := l.callOnClose()
-	l.drain()
-	for i := range l.locals {
-		if c, ok := l.locals[i].value.(interface{ Closed() }); ok {
-			l.protect("close", c.Closed)
+	through = true
+}
+
+// phases are the steps of Close. Each does one thing at a time, and reports
+// whether there may be more to do.
+var phases = [...]func(*ending, *Loop) bool{
+	(*ending).unwind, (*ending).callOnClose, (*ending).takePosts, (*ending).drain,
+	(*ending).tellClosed, (*ending).free,
+}
+
+// unwind ends what runs. More may be added meanwhile.
+func (e *ending) unwind(l *Loop) bool {
+	if e.next >= len(l.locals) {
+		return false
+	}
+	v := l.locals[e.next].value
+	e.next++
+	if u, ok := v.(interface{ Unwind() }); ok {
+		l.protect("close", u.Unwind)
+	}
+	return true
+}
+
+func (e *ending) callOnClose(l *Loop) bool {
+	if len(l.onClose) == 0 {
+		return false
+	}
+	if e.ctx == nil {
+		e.ctx = context.Background()
+		if d := l.cfg.CloseTimeout; d >= 0 {
+			if d == 0 {
+				d = defaultCloseTimeout
+			}
+			e.ctx, e.cancel = context.WithTimeout(e.ctx, d)
 		}
+	}
+	c := l.onClose[len(l.onClose)-1]
+	l.onClose = l.onClose[:len(l.onClose)-1]
+	if fn := c.fn; fn != nil {
+		c.fn = nil
+		l.protect("close", func() {
+			if err := fn(e.ctx); err != nil {
+				e.errs = append(e.errs, err)
+			}
+		})
+	}
+	return true
+}
+
+const defaultCloseTimeout = 10 * time.Second
+
+// takePosts refuses posts from now on.
+func (e *ending) takePosts(l *Loop) bool {
+	e.posts = l.inbox.close()
+	l.inbox.total += uint64(len(e.posts))
+	return false
+}
+
+// drain makes the calls that were posted. What a batch cut short by Goexit has
+// left comes first: posts are among it.
+func (e *ending) drain(l *Loop) bool {
+	if l.batch > 0 {
+		l.batch--
+		l.protect("callback", l.ready.pop().Run)
+		return true
+	}
+	if e.next >= len(e.posts) {
+		return false
+	}
+	r := e.posts[e.next]
+	e.next++
+	l.protect("callback", r.Run)
+	return true
+}
+
+func (e *ending) tellClosed(l *Loop) bool {
+	if e.next >= len(l.locals) {
+		return false
+	}
+	v := l.locals[e.next].value
+	e.next++
+	if c, ok := v.(interface{ Closed() }); ok {
+		l.protect("close", c.Closed)
+	}
+	return true
+}
+
+func (e *ending) free(l *Loop) bool {
+	if e.cancel != nil {
+		e.cancel()
 	}
 	l.coros.Close()
+	if l.locked {
+		runtime.UnlockOSThread()
+		l.locked = false
+	}
+	l.doze.close()
 	if l.poller != nil {
 		if err := l.poller.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("loop: %w", err))
+			e.errs = append(e.errs, fmt.Errorf("loop: %w", err))
 		}
 	}
 	l.closed, l.strict = true, true
 	l.ready, l.batch = queue{}, 0
 	close(l.ended)
-	return errors.Join(errs...)
-}
-
-func (l *Loop) callOnClose() (errs []error) {
-	ctx, cancel := context.Background(), func() {}
-	if d := l.cfg.CloseTimeout; d >= 0 {
-		if d == 0 {
-			d = 10 * time.Second
-		}
-		ctx, cancel = context.WithTimeout(ctx, d)
-	}
-	defer cancel()
-	for len(l.onClose) > 0 {
-		c := l.onClose[len(l.onClose)-1]
-		l.onClose = l.onClose[:len(l.onClose)-1]
-		if c.fn == nil {
-			continue
-		}
-		l.protect("close", func() {
-			if err := c.fn(ctx); err != nil {
-				errs = append(errs, err)
-			}
-		})
-	}
-	return errs
-}
-
-// drain makes the calls that were posted, now that no more are accepted. What a
-// batch cut short by Goexit has left comes first: posts are among it.
-func (l *Loop) drain() {
-	posts := l.inbox.close()
-	l.inbox.total += uint64(len(posts))
-	for ; l.batch > 0; l.batch-- {
-		l.protect("callback", l.ready.pop().Run)
-	}
-	for _, r := range posts {
-		l.protect("callback", r.Run)
-	}
+	return false
 }
 
 // protect calls fn outside of a turn.

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/eddyloop/eddy/coro"
@@ -57,6 +58,21 @@ const (
 	Crash
 )
 
+// A WaitPolicy says how a loop waits when it has nothing to run.
+type WaitPolicy uint8
+
+const (
+	// WaitAuto dozes while jobs or other Holds are out, so that their results are
+	// there at once, and sleeps otherwise.
+	WaitAuto WaitPolicy = iota
+	// WaitSleep always blocks a thread in the loop's poller: the least work for
+	// sockets, and punctual beside goroutines that compute.
+	WaitSleep
+	// WaitDoze always parks the goroutine in the Go runtime's poller where that
+	// can be done, on Linux: the fastest to hear from other goroutines.
+	WaitDoze
+)
+
 // Config configures a Loop. The zero value is right for production.
 type Config struct {
 	// Clock replaces the system's clock. Default nil: the system's.
@@ -80,10 +96,13 @@ type Config struct {
 	// OnSlow is called by a goroutine of the loop's own, in debug mode. Default
 	// nil: log by package log/slog.
 	OnSlow func(SlowCall)
-	// LockThread keeps Run on one thread (runtime.LockOSThread), for libraries
-	// that want this. Run and Close must then be called by the same goroutine.
+	// LockThread locks the goroutine of Run to its thread (runtime.LockOSThread)
+	// from the first Run to Close, for libraries that want this. Run and Close
+	// must then always be called by the same goroutine.
 	// Switching to other goroutines becomes some ten times slower. Default false.
 	LockThread bool
+	// Wait says how the loop waits when it has nothing to run. Default WaitAuto.
+	Wait WaitPolicy
 	// Trace is called at points of the loop's life. Default nil.
 	Trace *Trace
 	// CloseTimeout bounds what Close waits for: jobs of executors and other
@@ -124,21 +143,26 @@ type Loop struct {
 	inbox   inbox
 	spare   []Runnable // the inbox' other slice
 	poller  poller.Poller
+	bell    atomic.Pointer[poller.Poller] // the same, for other goroutines
 	events  []poller.Event
 	fds     descriptors
 	outside outsideCount
 	nap     nap
+	doze    doze
 	quiet   int // looks since the last post
 
 	idleChecks []*idleCheck // with a virtual clock
 
 	// Life.
-	closed, closing bool
-	ended           chan struct{} // closed when the loop is
-	locals          []local
-	onClose         []*closer
-	exits           []*coro.Worker // workers whose bodies called Goexit
-	coros           coro.Pool
+	closed  bool
+	ending  *ending       // Close has begun
+	ended   chan struct{} // closed when the loop is
+	locked  bool          // to the thread, by LockThread
+	locals  []local
+	onClose []*closer
+	exits   []*coro.Worker // workers whose bodies called Goexit
+	exiting bool           // Goexit is on its way
+	coros   coro.Pool
 
 	// Watching.
 	strict   bool // closed or debug: check calls
@@ -181,8 +205,11 @@ func (l *Loop) openPoller() (err error) {
 		open = poller.New
 	}
 	if l.poller, err = open(); err != nil {
+		l.poller = nil
 		return fmt.Errorf("loop: %w", err)
 	}
+	p := l.poller
+	l.bell.Store(&p)
 	l.events = make([]poller.Event, eventsPerPoll)
 	return nil
 }
@@ -201,9 +228,11 @@ func (l *Loop) Run() error {
 	case l.closed:
 		return ErrClosed
 	}
-	if l.cfg.LockThread {
+	if l.cfg.LockThread && !l.locked {
+		// Until Close: stacks made on a locked thread can be resumed, and freed,
+		// only there.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		l.locked = true
 	}
 	l.inTurn, l.turned, l.err = true, false, nil
 	l.lookedAt = l.clock.now()
@@ -239,9 +268,10 @@ func (l *Loop) run() (stopped bool) {
 			r := l.ready.pop()
 			if l.debug != nil {
 				l.debug.run(r)
-				continue
+			} else {
+				r.Run()
 			}
-			r.Run()
+			l.callback = nil // one call's context is not the next one's
 		}
 		if l.stopping && l.turned {
 			return true
@@ -348,7 +378,7 @@ func (l *Loop) patience(now int64) (int64, error) {
 // idle asks a virtual clock.
 func (l *Loop) idle(next int64, timed bool) (int64, error) {
 	l.runIdleChecks()
-	if l.ready.n > 0 {
+	if l.ready.n > 0 || l.inbox.posted.Load() {
 		return 0, nil
 	}
 	var t time.Time
@@ -356,8 +386,8 @@ func (l *Loop) idle(next int64, timed bool) (int64, error) {
 		t = l.time(next)
 	}
 	wait, err := l.clock.virtual.Idle(t, l.Outside())
-	if l.ready.n > 0 || l.stopping {
-		return 0, nil
+	if l.ready.n > 0 || l.stopping || l.inbox.posted.Load() {
+		return 0, err
 	}
 	return int64(wait), err
 }

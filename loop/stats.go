@@ -103,6 +103,9 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	for i, n := range h.bins {
 		seen += uint64(n)
 		if seen > rank || seen == h.Count && n > 0 {
+			if i == bins-1 {
+				return h.Max
+			}
 			return min(time.Duration(upper(i)), h.Max)
 		}
 	}

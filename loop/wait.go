@@ -17,7 +17,7 @@ func (l *Loop) wait(d, start int64) error {
 			l.settle(start)
 			return nil
 		}
-		return l.poll(0)
+		return l.poll()
 	}
 	if err := l.openPoller(); err != nil {
 		return err
@@ -29,37 +29,83 @@ func (l *Loop) wait(d, start int64) error {
 			l.settle(now)
 			return nil
 		}
-		return l.poll(0)
+		return l.poll()
 	}
-	l.inbox.sleeping.Store(true)
-	if l.inbox.posted.Load() {
-		// Posted before it could see sleeping: nobody will wake us.
-		d = 0
+	var err error
+	if l.dozes(d) {
+		err = l.rest(dozing, d)
+	} else {
+		err = l.rest(asleep, d)
 	}
-	err := l.poll(time.Duration(d))
-	l.inbox.sleeping.Store(false)
 	l.stats.Waiting += time.Duration(l.now - start)
 	return err
 }
 
-// poll asks the poller and queues what is ready.
-func (l *Loop) poll(d time.Duration) error {
+// dozes decides whether the loop dozes rather than sleeps.
+func (l *Loop) dozes(d int64) bool {
+	switch l.cfg.Wait {
+	case WaitSleep:
+		return false
+	case WaitAuto:
+		// After a slow yield somebody computes: then a thread of our own that
+		// the kernel wakes is sooner there than a goroutine.
+		if l.outside.Load() == 0 || 0 <= d && d < minDoze || l.nap.skip > 0 {
+			return false
+		}
+	}
+	return l.doze.open(l)
+}
+
+// minDoze is the time under which a timer's precision counts.
+const minDoze = int64(5 * time.Millisecond)
+
+// rest waits in one of the two ways.
+func (l *Loop) rest(how int32, d int64) error {
+	l.inbox.state.Store(how)
+	if l.inbox.posted.Load() {
+		// Posted before it could see the state: nobody will wake us.
+		d, how = 0, asleep
+	}
+	var n int
+	var err error
 	t := l.cfg.Trace
 	if t != nil && t.Wait != nil {
-		t.Wait(d)
+		t.Wait(time.Duration(d))
 	}
-	n, _, err := l.poller.Wait(l.events, d)
+	if how == dozing {
+		n, err = l.doze.take(d)
+	} else {
+		n, _, err = l.poller.Wait(l.events, time.Duration(d))
+	}
+	l.inbox.state.Store(awake)
+	l.handle(n)
+	return err
+}
+
+// poll asks the kernel without waiting.
+func (l *Loop) poll() error {
+	if t := l.cfg.Trace; t != nil && t.Wait != nil {
+		t.Wait(0)
+	}
+	n, _, err := l.poller.Wait(l.events, 0)
+	l.handle(n)
+	return err
+}
+
+// handle queues the calls for n events.
+func (l *Loop) handle(n int) {
 	l.settle(l.clock.now())
 	l.polledAt = l.now
+	stale := l.fds.stale
 	for i := range l.events[:n] {
 		l.fds.dispatch(l, &l.events[i])
 	}
+	l.fds.exorcise(l, n > 0 && l.fds.stale-stale == uint64(n))
 	l.stats.Polls++
 	l.stats.Events += uint64(n)
-	if t != nil && t.Wake != nil {
+	if t := l.cfg.Trace; t != nil && t.Wake != nil {
 		t.Wake(n)
 	}
-	return err
 }
 
 // settle takes the time at which the next slice of calls begins.

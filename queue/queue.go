@@ -14,7 +14,6 @@ import (
 	"iter"
 
 	"github.com/eddyloop/eddy/internal/waitq"
-	"github.com/eddyloop/eddy/locks"
 )
 
 var (
@@ -35,7 +34,7 @@ type Queue[T any] struct {
 	getters    waitq.Queue
 	putters    waitq.Queue
 	unfinished int
-	finished   locks.Event
+	joiners    waitq.Queue
 	shut       bool
 }
 
@@ -53,9 +52,7 @@ func NewPriority[T any](max int, less func(a, b T) bool) *Queue[T] {
 }
 
 func newQueue[T any](max int, items store[T]) *Queue[T] {
-	q := &Queue[T]{items: items, max: max}
-	q.finished.Set()
-	return q
+	return &Queue[T]{items: items, max: max}
 }
 
 // Put suspends the task until there is room and puts v. It returns [ErrShutDown],
@@ -90,7 +87,6 @@ func (q *Queue[T]) TryPut(v T) error {
 	}
 	q.items.put(v)
 	q.unfinished++
-	q.finished.Clear()
 	wake(&q.getters)
 	return nil
 }
@@ -158,7 +154,7 @@ func (q *Queue[T]) Done() {
 	}
 	q.unfinished--
 	if q.unfinished == 0 {
-		q.finished.Set()
+		q.joiners.WakeAll()
 	}
 }
 
@@ -169,7 +165,10 @@ func (q *Queue[T]) Join(ctx context.Context) error {
 	if q.unfinished == 0 {
 		return nil
 	}
-	return q.finished.Wait(ctx)
+	w := q.joiners.Push(ctx, "queue: Join")
+	err := w.Await(ctx)
+	w.Remove()
+	return err
 }
 
 // ShutDown makes puts fail, and gets too once the queue is empty, and wakes all
@@ -185,7 +184,7 @@ func (q *Queue[T]) ShutDown(now bool) {
 			}
 		}
 		if q.unfinished == 0 {
-			q.finished.Set()
+			q.joiners.WakeAll()
 		}
 	}
 	wakeAll(&q.getters)

@@ -471,7 +471,7 @@ func TestDialTimeout(t *testing.T) {
 		body := ctx
 		ctx, cancel := task.WithTimeout(ctx, -1)
 		defer cancel()
-		if err := settle(body); err != nil {
+		if err := task.Sleep(body, time.Millisecond); err != nil {
 			return err
 		}
 		ln, err := stream.Listen(ctx, "tcp", "127.0.0.1:0") // need not wait
@@ -518,7 +518,7 @@ func TestBusyAndClose(t *testing.T) {
 		w := a.Readable()
 		_ = a.Readable() // handed out twice, waited for once: no harm
 		m := task.Go(ctx, func(ctx context.Context) error { return wait(ctx, w) })
-		if err := task.Yield(ctx); err != nil {
+		if err := settle(ctx); err != nil {
 			return err
 		}
 		wantErr(t, "second Readable", wait(ctx, a.Readable()), stream.ErrBusy)

@@ -136,11 +136,10 @@ type waitMember struct {
 // Stopped tells the future that the Wait is over.
 func (m *waitMember) Stopped() bool { return m.g.over }
 
+// Run counts it, also when the Wait is over since this was queued: then the
+// failure it looks for still counts as seen.
 func (m *waitMember) Run() {
 	g := m.g
-	if g.over {
-		return
-	}
 	g.left--
 	if g.left == 0 || g.when == FirstCompleted ||
 		g.when == FirstException && !m.w.Canceled() && m.w.Err() != nil {

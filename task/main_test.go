@@ -42,7 +42,7 @@ func child(ctx context.Context, name string) *exec.Cmd {
 // can make a loop do, is killed and fails the test.
 func childOutput(t *testing.T, name string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	out, err := child(ctx, name).CombinedOutput()
 	if ctx.Err() != nil {

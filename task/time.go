@@ -204,6 +204,10 @@ type scope struct {
 	done     chan struct{} // nil until asked for
 	watchers []*scopeWatcher
 	unfollow func()
+
+	// foreign is nil, or a context of another kind whose end ends the scope, soon:
+	// package context tells of it on a goroutine of its own.
+	foreign context.Context
 }
 
 // A scopeWatcher is told of the end: a wait on the loop, or a derived context.
@@ -224,7 +228,9 @@ func (s *scope) follow(ctx context.Context, h env.Holder) {
 	case nil:
 	case *scope:
 		s.unfollow = o.watch(&scopeWatcher{call: func() { s.end(o.Err(), o.Reason()) }})
+		s.foreign = o.foreign
 	default:
+		s.foreign = o
 		stop := context.AfterFunc(o, func() { s.end(o.Err(), context.Cause(o)) })
 		s.unfollow = func() { stop() }
 	}
@@ -289,7 +295,20 @@ func (s *scope) watch(w *scopeWatcher) (stop func()) {
 }
 
 // OnEnd implements future's loopScope.
-func (s *scope) OnEnd(r loop.Runnable) (stop func()) { return s.watch(&scopeWatcher{queue: r}) }
+func (s *scope) OnEnd(r loop.Runnable) (stop func()) {
+	stop = s.watch(&scopeWatcher{queue: r})
+	if s.foreign == nil {
+		return stop
+	}
+	// A virtual clock must not move on before the end is known.
+	unwatch := s.l.BeforeIdle(checkScope{s})
+	return func() { stop(); unwatch() }
+}
+
+// checkScope looks whether the scope has ended.
+type checkScope struct{ s *scope }
+
+func (c checkScope) Run() { _ = c.s.Err() }
 
 // AfterFunc lets package context derive from s without a goroutine.
 func (s *scope) AfterFunc(f func()) (stop func() bool) {
@@ -330,6 +349,11 @@ func (s *scope) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (s *scope) Err() error {
+	if f := s.foreign; f != nil {
+		if err := f.Err(); err != nil {
+			s.end(err, context.Cause(f))
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
