@@ -252,6 +252,8 @@ func (p *Program) String() string {
 // MarshalJSON implements json.Marshaler.
 func (p *Program) MarshalJSON() ([]byte, error) {
 	w := &writer{}
+	w.json = json.NewEncoder(&w.buf)
+	w.json.SetEscapeHTML(false)
 	w.text("{")
 	if p.ID != nil {
 		w.text(`"id":` + string(p.ID) + ",")
@@ -281,8 +283,9 @@ func (p *Program) MarshalJSON() ([]byte, error) {
 
 // A writer writes JSON in the order it is told to.
 type writer struct {
-	buf bytes.Buffer
-	err error
+	buf  bytes.Buffer
+	json *json.Encoder
+	err  error
 }
 
 func (w *writer) text(s string) { w.buf.WriteString(s) }
@@ -309,10 +312,10 @@ func (w *writer) value(v any) {
 			w.value(x)
 		}
 		w.text("]")
+	case int:
+		w.text(strconv.Itoa(v))
 	default:
-		e := json.NewEncoder(&w.buf)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(v); err != nil {
+		if err := w.json.Encode(v); err != nil {
 			w.err = errors.Join(w.err, err)
 			return
 		}

@@ -155,18 +155,46 @@ func (s *shrinker) arg(kind string, arg func(p *Program) *any) {
 			set(false)
 		}
 	case string:
-		if kind == "m" && x != "ALL" {
+		switch {
+		case kind == "m" && x != "ALL":
 			set("ALL")
+		case kind == "b":
+			s.later(x, func(p *Program, name string) { *arg(p) = name })
 		}
 	case []any:
-		if kind != "I" && kind != "H" {
-			return
+		s.list(kind, x, arg)
+	}
+}
+
+// list leaves out items and handlers, and names later bodies in items.
+func (s *shrinker) list(kind string, x []any, arg func(p *Program) *any) {
+	list := func(p *Program) []any { return (*arg(p)).([]any) }
+	item := func(it []any, of func(p *Program) []any) {
+		if it[0] != "f" {
+			s.later(it[1].(string), func(p *Program, name string) { of(p)[1] = name })
 		}
-		for j := len(x) - 1; j >= 0; j-- {
-			s.try(func(p *Program) {
-				x := arg(p)
-				*x = slices.Delete((*x).([]any), j, j+1)
-			})
+	}
+	if kind == "i" {
+		item(x, list)
+		return
+	}
+	for j := len(x) - 1; j >= 0; j-- {
+		s.try(func(p *Program) { *arg(p) = slices.Delete(list(p), j, j+1) })
+	}
+	if kind == "I" {
+		for j, it := range list(s.p) {
+			item(it.([]any), func(p *Program) []any { return list(p)[j].([]any) })
+		}
+	}
+}
+
+// later names a later body in place of one: that one may have done nothing but
+// lead to it.
+func (s *shrinker) later(name string, set func(p *Program, name string)) {
+	i := slices.IndexFunc(s.p.Bodies, func(b Body) bool { return b.Name == name })
+	for j := len(s.p.Bodies) - 1; j > i; j-- {
+		if s.try(func(p *Program) { set(p, p.Bodies[j].Name) }) {
+			return
 		}
 	}
 }

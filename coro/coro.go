@@ -133,7 +133,7 @@ func (c *Coro[In, Out, R]) Close() error {
 		}
 		return c.err
 	}
-	if errors.Is(c.err, ErrClosed) {
+	if isClosed(c.err) {
 		return nil
 	}
 	return c.err
@@ -144,26 +144,28 @@ func (c *Coro[In, Out, R]) Close() error {
 const maxUnwind = 100
 
 // All returns the values that the body yields, resumed by Next. Leaving the loop
-// early closes the coroutine. A panic of the body goes on in the loop.
+// early closes the coroutine. A panic of the body goes on in the loop; another
+// error, also one of closing, is left to Result.
 func (c *Coro[In, Out, R]) All() func(yield func(Out) bool) {
 	return func(yield func(Out) bool) {
-		defer func() { // by break, a panic or Goexit
+		defer func() { // by a panic or Goexit
 			if c.state == Suspended {
 				c.Close()
 			}
 		}()
 		for {
 			v, ok := c.Next()
-			if !ok {
-				var p *PanicError
-				if errors.As(c.err, &p) {
-					panic(p)
-				}
-				return
+			if ok && yield(v) {
+				continue
 			}
-			if !yield(v) {
-				return
+			if ok {
+				_ = c.Close()
 			}
+			var p *PanicError
+			if errors.As(c.err, &p) {
+				panic(p)
+			}
+			return
 		}
 	}
 }

@@ -15,14 +15,14 @@ type Of[T any] interface {
 // Gather returns a future of all results, in the order of fs. It fails with the
 // first failure or cancellation of one of them, one turn after that; the others
 // go on, and their failures count as seen. Canceling it cancels all that are not
-// done, and it is settled when the last of them is. With no fs it is resolved at
-// once. What is done already takes no turn. (asyncio: gather)
+// done, and it ends with the first of them that ends so. With no fs it is resolved
+// at once. What is done already takes no turn. (asyncio: gather)
 func Gather[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]T] {
 	return NewGatherer[F](l, len(fs)).addAll(fs).Future()
 }
 
-// GatherAll is [Gather] for outcomes: it waits for all, and fails only if it is
-// canceled. (asyncio: gather(return_exceptions=True))
+// GatherAll is [Gather] for outcomes: it waits for all, also when it is canceled,
+// and fails only then. (asyncio: gather(return_exceptions=True))
 func GatherAll[F Of[T], T any](l *loop.Loop, fs ...F) *Future[[]Outcome[T]] {
 	return NewGathererAll[F](l, len(fs)).addAll(fs).Future()
 }

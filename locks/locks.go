@@ -17,8 +17,9 @@ import (
 // A Mutex is a lock that one task holds at a time. The zero value is unlocked. It
 // is not owned: any task may unlock it. (asyncio: Lock)
 type Mutex struct {
-	locked bool
-	q      waitq.Queue
+	locked  bool
+	unwound int // tasks that will call Unlock without holding the lock: see Cond.Wait
+	q       waitq.Queue
 }
 
 // Lock suspends the task until the lock is free and takes it. A newcomer never
@@ -58,6 +59,10 @@ func (m *Mutex) TryLock() bool {
 func (m *Mutex) Unlock() {
 	if !m.locked {
 		panic("locks: Unlock of an unlocked Mutex")
+	}
+	if m.unwound > 0 {
+		m.unwound--
+		return
 	}
 	m.locked = false
 	m.wakeFirst()
@@ -145,8 +150,11 @@ func (c *Cond) Wait(ctx context.Context) error {
 	defer func() {
 		if !returned {
 			// The body is being unwound. Its deferred Unlock must find the lock
-			// locked; who really holds it does not matter any more.
+			// locked, and so must that of the task that really holds it.
 			w.Remove()
+			if c.L.locked {
+				c.L.unwound++
+			}
 			c.L.locked = true
 		}
 	}()

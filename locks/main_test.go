@@ -137,3 +137,10 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// sleep lets d pass on the loop's clock.
+func sleep(ctx context.Context, d time.Duration) {
+	if err := task.Sleep(ctx, d); err != nil {
+		panic(err)
+	}
+}

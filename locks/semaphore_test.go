@@ -42,9 +42,6 @@ func TestSemaphoreMisuse(t *testing.T) {
 	})
 }
 
-// acquire is a body that takes a permit and keeps it.
-func acquire(s *locks.Semaphore) func(ctx context.Context) error { return s.Acquire }
-
 func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 	t.Run("hand over", func(t *testing.T) { // test_acquire_fifo_order
 		run(t, func(ctx context.Context) {
@@ -70,14 +67,14 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(1)
 			var j journal
-			j.logs(ctx, "1", acquire(s))
+			j.logs(ctx, "1", s.Acquire)
 			j.logs(ctx, "4", func(ctx context.Context) error {
 				must(t, s.Acquire(ctx))
 				j.log("2")
 				s.Release()
 				return s.Acquire(ctx)
 			})
-			j.logs(ctx, "3", acquire(s))
+			j.logs(ctx, "3", s.Acquire)
 			yield(ctx, 1)
 			s.Release()
 			s.Release()
@@ -89,9 +86,9 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", acquire(s))
-			j.logs(ctx, "b", acquire(s))
-			j.logs(ctx, "c", acquire(s))
+			a := j.logs(ctx, "a", s.Acquire)
+			j.logs(ctx, "b", s.Acquire)
+			j.logs(ctx, "c", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			yield(ctx, 1)
@@ -122,7 +119,7 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 				}
 				return s.Acquire(ctx)
 			})
-			j.logs(ctx, "3", acquire(s))
+			j.logs(ctx, "3", s.Acquire)
 			yield(ctx, 1)
 			if s.Value() != 2 || s.Waiting() != 3 {
 				t.Errorf("value %d, %d wait; want 2 and 3", s.Value(), s.Waiting())
@@ -138,10 +135,10 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", acquire(s))
-			b := j.logs(ctx, "b", acquire(s))
-			j.logs(ctx, "c", acquire(s))
-			d := j.logs(ctx, "d", acquire(s))
+			a := j.logs(ctx, "a", s.Acquire)
+			b := j.logs(ctx, "b", s.Acquire)
+			j.logs(ctx, "c", s.Acquire)
+			d := j.logs(ctx, "d", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			b.Cancel(errBoom)
@@ -156,8 +153,8 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", acquire(s))
-			j.logs(ctx, "b", acquire(s))
+			a := j.logs(ctx, "a", s.Acquire)
+			j.logs(ctx, "b", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			s.Release()
@@ -180,7 +177,7 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 				b.Cancel(errBoom)
 				return nil
 			})
-			b = j.logs(ctx, "b", acquire(s))
+			b = j.logs(ctx, "b", s.Acquire)
 			idle(t, ctx)
 			j.want(t, "a ok", "b Canceled(boom)")
 			must(t, s.Acquire(ctx))
@@ -193,7 +190,7 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 				must(t, s.Acquire(ctx))
 			}
 			var j journal
-			a, b, c := j.logs(ctx, "a", acquire(s)), j.logs(ctx, "b", acquire(s)), j.logs(ctx, "c", acquire(s))
+			a, b, c := j.logs(ctx, "a", s.Acquire), j.logs(ctx, "b", s.Acquire), j.logs(ctx, "c", s.Acquire)
 			yield(ctx, 1)
 			for range 3 {
 				s.Release()
@@ -214,7 +211,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		s := locks.NewSemaphore(0)
 		var j journal
-		a := j.logs(ctx, "a", acquire(s))
+		a := j.logs(ctx, "a", s.Acquire)
 		yield(ctx, 1)
 		s.Release()
 		s.Release()
@@ -227,7 +224,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 		}
 		must(t, s.Acquire(ctx))
 		// Those who wait but are canceled do not count.
-		a = j.logs(ctx, "b", acquire(s))
+		a = j.logs(ctx, "b", s.Acquire)
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		s.Release()

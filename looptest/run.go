@@ -52,7 +52,11 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 		t.Fatal(err)
 	}
 	var report string
-	c.deadlock = func() { report = Report(l) }
+	c.deadlock = func() {
+		if report == "" { // of the first one; ending the tasks may find more
+			report = Report(l)
+		}
+	}
 	c.attach(l)
 	defer func() {
 		if err := l.Close(); err != nil {

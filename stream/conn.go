@@ -20,7 +20,8 @@ var (
 	ErrWouldBlock = netfd.ErrWouldBlock
 
 	// ErrBusy is returned to a task that wants to read, or to write, while another
-	// one waits to do so.
+	// one waits to do so. A task that was canceled still waits until its call has
+	// returned.
 	ErrBusy = errors.New("stream: another task waits in this direction")
 )
 
@@ -44,8 +45,8 @@ type Conn struct {
 type connFlags uint8
 
 const (
-	reading connFlags = 1 << iota // a task waits in the middle of a read: c.r is its
-	writing                       // or of a write: c.w is its
+	reading connFlags = 1 << iota // a task waits in the middle of a read
+	writing                       // or of a write
 )
 
 // A wait is what a task waits for. It is used again for the next wait.
@@ -158,7 +159,7 @@ func (c *Conn) read(ctx context.Context, p []byte, d *deadline) (int, error) {
 	if err := c.giveWay(ctx); err != nil {
 		return 0, err
 	}
-	if c.held(reading, c.r) {
+	if c.held(reading) {
 		return 0, ErrBusy
 	}
 	for {
@@ -178,7 +179,7 @@ func (c *Conn) read(ctx context.Context, p []byte, d *deadline) (int, error) {
 // TryRead is Read without waiting: it returns [ErrWouldBlock] if there is nothing
 // to read.
 func (c *Conn) TryRead(p []byte) (int, error) {
-	if c.held(reading, c.r) {
+	if c.held(reading) {
 		return 0, ErrBusy
 	}
 	return c.tryRead(p)
@@ -210,7 +211,7 @@ func (c *Conn) write(ctx context.Context, p []byte, d *deadline) (n int, err err
 	if err := c.giveWay(ctx); err != nil {
 		return 0, err
 	}
-	if c.held(writing, c.w) {
+	if c.held(writing) {
 		return 0, ErrBusy
 	}
 	n, err = c.tryWrite(p)
@@ -250,14 +251,14 @@ func (c *Conn) yieldWriting(ctx context.Context) error {
 	}
 	w.wake()
 	c.flags |= writing
-	defer c.release(writing, &c.w, w)
+	defer c.release(writing)
 	return c.giveWay(ctx)
 }
 
 // TryWrite writes as much of p as there is room for and returns how much, which
 // may be less than all. It returns [ErrWouldBlock] if there is no room.
 func (c *Conn) TryWrite(p []byte) (int, error) {
-	if c.held(writing, c.w) {
+	if c.held(writing) {
 		return 0, ErrBusy
 	}
 	return c.tryWrite(p)
@@ -273,14 +274,12 @@ func (c *Conn) tryWrite(p []byte) (int, error) {
 }
 
 // held reports whether a task is in the middle of a read, or a write. One that
-// was canceled there is not: it only has not been told yet.
-func (c *Conn) held(dir connFlags, w *wait) bool { return c.flags&dir != 0 && !w.Canceled() }
+// was canceled there still is, until it has been told.
+func (c *Conn) held(dir connFlags) bool { return c.flags&dir != 0 }
 
-// release ends the hold of the task that waited for w.
-func (c *Conn) release(dir connFlags, p **wait, w *wait) {
-	if *p == w { // else another has taken over
-		c.flags &^= dir
-	}
+// release ends the hold of the task that waited.
+func (c *Conn) release(dir connFlags) {
+	c.flags &^= dir
 	c.spent = 0
 }
 
@@ -295,7 +294,7 @@ func (c *Conn) waitReadable(ctx context.Context, d *deadline) error {
 	}
 	c.fd.WantRead()
 	c.flags |= reading
-	defer c.release(reading, &c.r, w)
+	defer c.release(reading)
 	return w.await(ctx, d)
 }
 
@@ -309,7 +308,7 @@ func (c *Conn) waitWritable(ctx context.Context, d *deadline) error {
 	}
 	c.fd.WantWrite()
 	c.flags |= writing
-	defer c.release(writing, &c.w, w)
+	defer c.release(writing)
 	return w.await(ctx, d)
 }
 
@@ -328,7 +327,7 @@ func (w *wait) await(ctx context.Context, d *deadline) error {
 // It is good for one wait: ask again for the next.
 func (c *Conn) Readable() future.Waiter {
 	l := c.fd.Loop()
-	if c.held(reading, c.r) {
+	if c.held(reading) {
 		return failed(l, ErrBusy)
 	}
 	ready := c.in != nil || c.fd.Readable() || c.fd.Num() < 0
@@ -354,7 +353,7 @@ func (c *Conn) Readable() future.Waiter {
 // Writable is Readable before TryWrite: it is settled when there is room.
 func (c *Conn) Writable() future.Waiter {
 	l := c.fd.Loop()
-	if c.held(writing, c.w) {
+	if c.held(writing) {
 		return failed(l, ErrBusy)
 	}
 	ready := c.fd.Writable() || c.fd.Num() < 0
@@ -387,7 +386,7 @@ func failed(l *loop.Loop, err error) future.Waiter {
 // CloseWrite ends the stream to the peer, who reads what was written and then
 // io.EOF. Reading goes on. (asyncio: StreamWriter.write_eof)
 func (c *Conn) CloseWrite() error {
-	if c.held(writing, c.w) {
+	if c.held(writing) {
 		return ErrBusy
 	}
 	if err := c.fd.CloseWrite(); err != nil {

@@ -33,7 +33,7 @@ func (c *Conn) ReadLine(ctx context.Context) (string, error) {
 	if err := c.giveWay(ctx); err != nil {
 		return "", err
 	}
-	if c.held(reading, c.r) {
+	if c.held(reading) {
 		return "", ErrBusy
 	}
 	limit := int(c.limit)

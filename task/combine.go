@@ -15,7 +15,7 @@ import (
 // them in a [Scope]. (asyncio: gather)
 //
 // Cancel safety: canceling the caller cancels all of fs, and Gather returns when
-// they are done.
+// the first of them has ended so; GatherAll when all are done.
 func Gather[F future.Of[T], T any](ctx context.Context, fs ...F) ([]T, error) {
 	return future.Gather(park.From(ctx, "task: Gather").Loop(), fs...).Await(ctx)
 }

@@ -57,6 +57,7 @@ const (
 	finished
 	walking // a cancellation passes through: awaits in a circle come back here
 	closing // the loop ends: the answer to every wait is no
+	held    // by a group's limit: not queued yet
 	eager   // only for startIn: run the first step at once
 )
 
@@ -172,7 +173,7 @@ func (t *core) ended(w *coro.Worker) {
 		t.self.fail(&future.CanceledError{Cause: loop.ErrClosed})
 	case coro.Exited:
 		t.loop.Exit(w)
-		t.self.fail(coro.ErrGoexit)
+		t.Fault(coro.ErrGoexit)
 	}
 }
 
@@ -273,6 +274,10 @@ func (t *core) cancel(cause error) bool {
 	}
 	t.flags |= mustCancel
 	t.cause = cause
+	if t.flags&held != 0 {
+		t.flags &^= held
+		t.loop.Queue(t) // to end without having run
+	}
 	return true
 }
 
@@ -309,14 +314,21 @@ func (t *core) breakCircle(cause error) {
 // Loop implements park.Parker.
 func (t *core) Loop() *loop.Loop { return t.loop }
 
+// Stopped tells the future that the task waited for not to wake it: the loop
+// ends.
+func (t *core) Stopped() bool { return t.flags&(closing|finished) != 0 }
+
 // Env and SetEnv implement env.Holder.
 func (t *core) Env() *env.Env     { return t.env.Load() }
 func (t *core) SetEnv(e *env.Env) { t.env.Store(e) }
 
-// Fault implements loop.Running: a machine's step panicked.
+// Fault implements loop.Running: the step panicked, or left by Goexit.
 func (t *core) Fault(err error) {
 	if t.flags&finished == 0 {
 		t.self.fail(err)
+		if err == coro.ErrGoexit {
+			_ = t.self.Err() // seen: it ends the loop and goes on in Run's goroutine
+		}
 	}
 }
 

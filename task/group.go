@@ -48,6 +48,7 @@ type Group struct {
 	awaiting  bool // completed is awaited
 	errs      []error
 	limit     int
+	running   int       // tasks that were let run and are not done
 	pending   []*member // not started because of the limit
 
 	exiting         bool
@@ -97,10 +98,14 @@ func (g *Group) leave(err error) error {
 	if err != nil && !g.aborting {
 		g.abort()
 	}
+	ctx := g.ctx
 	for g.n > 0 {
+		if g.aborting {
+			ctx = context.WithoutCancel(g.parent) // a scope that has ended has had its say
+		}
 		future.Init(&g.completed, g.l, nil)
 		g.awaiting = true
-		_, interrupted := g.completed.Await(g.parent)
+		_, interrupted := g.completed.Await(ctx)
 		g.awaiting = false
 		if interrupted != nil && !g.aborting {
 			// Whoever cancels the parent while it waits cancels the tasks; it goes
@@ -210,12 +215,14 @@ func (g *Group) add(c *core, now bool) {
 	m := &member{g: g, c: c}
 	g.n++
 	g.tasks.push(m)
-	if g.limit > 0 && g.n-len(g.pending) > g.limit {
-		m.held = true
+	if g.limit > 0 && g.running >= g.limit {
+		c.flags |= held
 		g.pending = append(g.pending, m)
 		c.self.Watch(m)
 		return
 	}
+	m.ran = true
+	g.running++
 	if now {
 		c.Run()
 	} else {
@@ -261,10 +268,7 @@ func (g *Group) abort() {
 		}
 		m = next
 	}
-	for _, m := range g.pending {
-		m.start()
-	}
-	g.pending = nil
+	g.pending = nil // canceling them has let them go
 }
 
 // A member is a task of a group; it is what the task's future tells.
@@ -272,13 +276,20 @@ type member struct {
 	g          *Group
 	c          *core
 	prev, next *member
-	held       bool // not started yet
+	ran        bool // counted in running
 }
 
-// start lets a task that was held run: its first step.
-func (m *member) start() {
-	if m.held {
-		m.held = false
+// startPending lets tasks run that the limit held back.
+func (g *Group) startPending() {
+	for len(g.pending) > 0 && g.running < g.limit {
+		m := g.pending[0]
+		g.pending = g.pending[1:]
+		if m.c.flags&held == 0 {
+			continue // canceled meanwhile
+		}
+		m.c.flags &^= held
+		m.ran = true
+		g.running++
 		m.c.loop.Queue(m.c)
 	}
 }
@@ -300,10 +311,10 @@ func (m *member) Run() {
 	if g.awaiting && g.n == 0 {
 		future.Settle(&g.completed, struct{}{}, nil)
 	}
-	if len(g.pending) > 0 {
-		g.pending[0].start()
-		g.pending = g.pending[1:]
+	if m.ran {
+		g.running--
 	}
+	g.startPending()
 	if t.Canceled() {
 		return
 	}

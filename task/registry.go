@@ -125,9 +125,12 @@ func (t *core) close() {
 			return
 		}
 	}
-	if !t.worker.Unwind(unwindTries) {
-		t.loop.Report(&loop.CallError{Op: "close", Name: t.Name(), Err: errStubborn})
+	w := t.worker
+	if w.Unwind(unwindTries) {
+		t.ended(w)
+		return
 	}
+	t.loop.Report(&loop.CallError{Op: "close", Name: t.Name(), Err: errStubborn})
 	t.self.fail(&future.CanceledError{Cause: loop.ErrClosed})
 }
 

@@ -45,9 +45,7 @@ func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Conte
 		return err
 	}
 	defer func() {
-		if cerr := l.Close(); cerr != nil {
-			err = errors.Join(err, cerr)
-		}
+		err = join(err, l.Close())
 	}()
 	return RunOn(ctx, l, main)
 }
@@ -65,18 +63,46 @@ func RunOn(ctx context.Context, l *loop.Loop, main func(ctx context.Context) err
 	l.WithValues(ctx)
 	t := Go(l.Context(), main)
 	t.SetName("main")
+	end := &mainEnd{ctx: ctx, main: t}
+	end.Run() // it may have ended already
 	stop := context.AfterFunc(ctx, func() {
-		// If the loop is closed main has ended.
-		_ = l.CallSoonThreadsafe(func() { t.Cancel(context.Cause(ctx)) })
+		_ = l.QueueThreadsafe(end) // if the loop is closed main has ended
 	})
 	defer stop()
+	defer l.BeforeIdle(end)()
 	err := l.RunUntil(t)
 	if err == nil {
 		err = t.Err()
 	} else {
 		t.Cancel(err)
 	}
-	return errors.Join(err, CancelAll(l))
+	return join(err, CancelAll(l))
+}
+
+// mainEnd cancels main when the ctx of Run has ended, once.
+type mainEnd struct {
+	ctx      context.Context
+	main     Any
+	canceled bool
+}
+
+func (e *mainEnd) Run() {
+	if !e.canceled && e.ctx.Err() != nil {
+		e.canceled = true
+		e.main.Cancel(context.Cause(e.ctx))
+	}
+}
+
+// join is errors.Join that leaves a single error as it is: a joined cancellation
+// is none.
+func join(err, other error) error {
+	switch {
+	case other == nil:
+		return err
+	case err == nil:
+		return other
+	}
+	return errors.Join(err, other)
 }
 
 // CancelAll cancels the loop's tasks, oldest first, and runs the loop until all

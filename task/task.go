@@ -135,8 +135,34 @@ func newTask[T any](ctx context.Context, m Machine[T], fl flags) *Task[T] {
 	t.c.env.Store(e)
 	future.Init(&t.fut, l, t)
 	registryOf(l).add(&t.c)
+	if fl&machine != 0 && e.Scope != nil {
+		followScope(t, l, e.Scope)
+	}
 	t.c.trace(loop.TaskStart)
 	return t
+}
+
+// followScope cancels a machine when the scope that it was started in ends. A
+// function's waits see the scope themselves.
+func followScope(t Any, l *loop.Loop, s context.Context) {
+	f := &scopeFollower{t: t, s: s}
+	stop := context.AfterFunc(s, func() { _ = l.QueueThreadsafe(f) }) // a closed loop has ended the task
+	unwatch := l.BeforeIdle(f)                                        // a virtual clock does not wait for that
+	t.OnDone(func() { stop(); unwatch() })
+}
+
+// A scopeFollower cancels its task once.
+type scopeFollower struct {
+	t    Any
+	s    context.Context
+	over bool
+}
+
+func (f *scopeFollower) Run() {
+	if !f.over && f.s.Err() != nil {
+		f.over = true
+		f.t.Cancel(context.Cause(f.s))
+	}
 }
 
 // holder returns the innermost context of this module that ctx has.
@@ -171,7 +197,7 @@ func (t *Task[T]) stepMachine(thrown error) {
 		return
 	}
 	c.flags |= begun
-	for range maxSteps {
+	for steps := 1; ; steps++ {
 		w, err := t.m.Step(c, thrown)
 		switch w {
 		case Done:
@@ -190,9 +216,12 @@ func (t *Task[T]) stepMachine(thrown error) {
 			c.suspended()
 			return
 		}
+		if steps == maxSteps {
+			c.loop.Queue(c) // everything it asks for is there already: let others run
+			return
+		}
 		thrown = c.takeThrown()
 	}
-	c.loop.Queue(c) // everything it asks for is there already: let others run
 }
 
 func (t *Task[T]) stopMachine(err error) {

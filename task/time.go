@@ -203,6 +203,7 @@ type scope struct {
 	cause    error
 	done     chan struct{} // nil until asked for
 	watchers []*scopeWatcher
+	stopped  int // of them
 	unfollow func()
 
 	// foreign is nil, or a context of another kind whose end ends the scope, soon:
@@ -212,8 +213,9 @@ type scope struct {
 
 // A scopeWatcher is told of the end: a wait on the loop, or a derived context.
 type scopeWatcher struct {
-	queue loop.Runnable
-	call  func()
+	queue   loop.Runnable
+	call    func()
+	stopped bool
 }
 
 // follow makes the end of the scope in which this one was made end this one.
@@ -257,6 +259,9 @@ func (s *scope) end(err, cause error) {
 		unfollow()
 	}
 	for _, w := range watchers {
+		if w.stopped {
+			continue
+		}
 		if w.call != nil {
 			w.call()
 		} else {
@@ -285,24 +290,32 @@ func (s *scope) watch(w *scopeWatcher) (stop func()) {
 		return func() {}
 	}
 	s.watchers = append(s.watchers, w)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if i := slices.Index(s.watchers, w); i >= 0 {
-			s.watchers = slices.Delete(s.watchers, i, i+1)
-		}
+	return func() { s.unwatch(w) }
+}
+
+// unwatch takes watchers out in bulk: finding one among many costs too much.
+func (s *scope) unwatch(w *scopeWatcher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	w.stopped = true
+	if s.stopped++; s.stopped > len(s.watchers)/2 {
+		s.watchers = slices.DeleteFunc(s.watchers, func(w *scopeWatcher) bool { return w.stopped })
+		s.stopped = 0
 	}
 }
 
 // OnEnd implements future's loopScope.
 func (s *scope) OnEnd(r loop.Runnable) (stop func()) {
-	stop = s.watch(&scopeWatcher{queue: r})
+	unwatch := s.watch(&scopeWatcher{queue: r})
 	if s.foreign == nil {
-		return stop
+		return unwatch
 	}
 	// A virtual clock must not move on before the end is known.
-	unwatch := s.l.BeforeIdle(checkScope{s})
-	return func() { stop(); unwatch() }
+	uncheck := s.l.BeforeIdle(checkScope{s})
+	return func() { unwatch(); uncheck() }
 }
 
 // checkScope looks whether the scope has ended.

@@ -16,7 +16,7 @@ const (
 	logs  = `"bodies":{"main":[["log","hi"]]}}`
 	trace = "0 main.1 - begin main\n0 main.1 - log hi\n0 main.1 - end main return null\n" +
 		"= end 0\n= main.1 result null cancelling=0\n"
-	hash = "b4a7d5a0f4d3b3a0" // of trace
+	hash = "76c03ab4505ff138" // of trace
 )
 
 func TestRun(t *testing.T) {

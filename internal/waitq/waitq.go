@@ -57,9 +57,17 @@ func (q *Queue) Push(ctx context.Context, what string) *Waiter {
 
 // Await suspends the task until the waiter is woken. Its error is a cancellation
 // or the end of a scope; then Woken tells whether a wake-up came all the same,
-// which must be passed on.
+// which must be passed on. If it panics, because a task cannot wait here or is
+// unwound, the waiter is removed: nobody would take its turn.
 func (w *Waiter) Await(ctx context.Context) error {
+	returned := false
+	defer func() {
+		if !returned {
+			w.Remove()
+		}
+	}()
 	_, err := w.f.Await(ctx)
+	returned = true
 	return err
 }
 
