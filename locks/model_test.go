@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eddyloop/eddy/locks"
+	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/looptest"
 	"github.com/eddyloop/eddy/task"
 )
@@ -41,6 +42,7 @@ func eachSeed(t *testing.T, fn func(ctx context.Context, r *rand.Rand) error) {
 type request struct {
 	t      *task.Task[struct{}]
 	cancel context.CancelFunc // nil, or ends the scope that the wait is in
+	ends   time.Time          // zero, or the deadline of the wait
 	begun  bool
 	asked  bool // it was canceled, or its scope was
 	over   bool // it has got it, or an error
@@ -68,6 +70,9 @@ func (rs *requests) start(ctx context.Context, wait func(ctx context.Context) er
 	case 1:
 		sub, q.cancel = task.WithTimeout(ctx, deadline)
 	}
+	if kind == 1 || kind == 2 {
+		q.ends = loop.FromContext(ctx).Now().Add(deadline)
+	}
 	q.t = task.Go(sub, func(ctx context.Context) error {
 		if q.cancel != nil {
 			defer q.cancel()
@@ -86,7 +91,7 @@ func (rs *requests) start(ctx context.Context, wait func(ctx context.Context) er
 			return nil
 		}
 		rs.got++
-		rs.checkLine(q)
+		rs.checkLine(q, loop.FromContext(ctx).Now())
 		inside()
 		defer leave()
 		if stay == 5 {
@@ -103,19 +108,17 @@ func (rs *requests) start(ctx context.Context, wait func(ctx context.Context) er
 
 // checkLine is called when q has got what it waited for: all that came before it
 // must have got theirs, or an error, or be about to get one.
-func (rs *requests) checkLine(q *request) {
+func (rs *requests) checkLine(q *request, now time.Time) {
 	for i, earlier := range rs.line {
 		if earlier == q {
 			return
 		}
-		if !earlier.over && !earlier.asked && !earlier.expired() {
+		expired := !earlier.ends.IsZero() && !now.Before(earlier.ends)
+		if !earlier.over && !earlier.asked && !expired {
 			rs.fail(fmt.Errorf("number %d in line was overtaken", i))
 		}
 	}
 }
-
-// expired reports whether q's deadline may have passed.
-func (q *request) expired() bool { return q.t.Canceling() > 0 || q.t.Awaits() == nil }
 
 func (rs *requests) fail(err error) {
 	if rs.bad == nil {

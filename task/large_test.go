@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/cputime"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
 )
@@ -22,9 +23,9 @@ func size(n int) int {
 
 // within fails the test if it took longer than it may. Under the race detector
 // time means nothing.
-func within(t testing.TB, start time.Time, limit time.Duration) {
+func within(t testing.TB, start, limit time.Duration) {
 	t.Helper()
-	d := time.Since(start)
+	d := cputime.Used() - start
 	t.Logf("took %v", d)
 	if d > limit && !raceEnabled {
 		t.Errorf("took %v, want less than %v", d, limit)
@@ -71,7 +72,7 @@ func TestLargeCloseWithManySuspendedTasks(t *testing.T) {
 				task.Go(l.Context(), func(ctx context.Context) error { defer func() { deferred++ }(); return wait(ctx) })
 			}
 			turnsOf(t, l, 2)
-			start := time.Now()
+			start := cputime.Used()
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
@@ -96,7 +97,7 @@ func TestLargeCancellationStorm(t *testing.T) {
 			ts[i] = task.Go(ctx, func(ctx context.Context) error { defer func() { cleaned++ }(); return sleepHour(ctx) })
 		}
 		yield(ctx, 1)
-		start := time.Now()
+		start := cputime.Used()
 		for _, tk := range ts {
 			tk.Cancel(nil)
 		}
@@ -118,7 +119,7 @@ func TestLargeChainIsCanceled(t *testing.T) {
 			last = task.Start(ctx, func(ctx context.Context) (int, error) { return inner.Await(ctx) })
 		}
 		yield(ctx, 1)
-		start := time.Now()
+		start := cputime.Used()
 		last.Cancel(errBoom)
 		if _, err := last.Await(ctx); outcome(err) != "Canceled(boom)" || !last.Canceled() {
 			t.Errorf("ended with %.200v", err)
@@ -148,7 +149,7 @@ func TestLargeCircleIsCanceled(t *testing.T) {
 func TestLargeGroupFails(t *testing.T) {
 	n := size(100_000)
 	run(t, func(ctx context.Context, l *loop.Loop) {
-		start := time.Now()
+		start := cputime.Used()
 		ended := 0
 		err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
 			for range n {

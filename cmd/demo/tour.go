@@ -107,7 +107,7 @@ func (t *tour) main(ctx context.Context) error {
 
 // shout is the blocking function that every line goes through.
 func shout(line string) string {
-	time.Sleep(100 * time.Microsecond) // a database, say
+	time.Sleep(50 * time.Microsecond) // a database, say
 	return strings.ToUpper(line)
 }
 
@@ -116,17 +116,26 @@ func (t *tour) serve(ctx context.Context, c *stream.Conn) error {
 	t.connections++
 	for line, err := range c.Lines(ctx) {
 		if err != nil {
-			return t.count(err)
+			return t.gone(err)
 		}
 		answer, err := executor.Do(ctx, func(context.Context) (string, error) { return shout(line), nil })
 		if err != nil {
-			return t.count(err)
+			return err
 		}
 		if _, err := c.Write(ctx, []byte(answer+"\n")); err != nil {
-			return t.count(err)
+			return t.gone(err)
 		}
 	}
 	return nil
+}
+
+// gone counts the connection of a client that vanished. It may also end by the
+// server's own end.
+func (t *tour) gone(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return t.count(err)
 }
 
 // client sends its lines and checks the answers.

@@ -1,0 +1,112 @@
+package aiter
+
+import (
+	"context"
+	"errors"
+
+	"github.com/eddyloop/eddy/coro"
+	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/loop"
+	"github.com/eddyloop/eddy/queue"
+	"github.com/eddyloop/eddy/task"
+)
+
+// A crew is the tasks behind one loop over a sequence. What they make goes through
+// a queue to the loop.
+//
+// They are in a Scope, but that Scope is not in the task of the loop: it would
+// interrupt the loop's body when one of them fails, and turn its panics into
+// errors. It is in a task of its own, the boss, which the loop ends when it is
+// left. No task of a crew fails: what goes wrong is an item of the queue, or fail.
+type crew[E any] struct {
+	made *queue.Queue[E]
+	err  error // ends the sequence, after what was made
+	left bool  // the loop was left
+}
+
+// fail ends the sequence with err, after what was made before.
+func (c *crew[E]) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+	c.made.ShutDown(false)
+}
+
+// run has work done by the boss and calls take for each thing made, until take
+// says no more, all is done, or something fails. When it returns, all tasks have
+// ended.
+func (c *crew[E]) run(ctx context.Context, work func(ctx context.Context, g *task.Group), take func(e E) (more bool, err error)) error {
+	if task.FromContext(ctx) == nil {
+		panic("aiter: loop over a sequence outside of a task: ctx must come from a task's body")
+	}
+	boss := task.Go(ctx, func(ctx context.Context) error {
+		return task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
+			work(ctx, g)
+			return nil
+		})
+	})
+	// Not deferred in the boss, who never begins if somebody cancels him first.
+	boss.OnDone(func() { c.made.ShutDown(false) })
+	defer c.end(ctx, boss)
+	for e, err := range c.made.All(ctx) {
+		if err != nil {
+			return err
+		}
+		if more, err := take(e); !more {
+			return err
+		}
+	}
+	if c.err != nil {
+		return c.err
+	}
+	return boss.Err()
+}
+
+// end cancels the boss and waits until he is done, whatever happens to the caller
+// meanwhile: a cancellation is repeated afterwards, so that the next wait delivers
+// it, and the end of a scope will be met again anyway.
+func (c *crew[E]) end(ctx context.Context, boss *task.Task[struct{}]) {
+	c.left = true
+	c.made.ShutDown(true)
+	boss.Cancel(nil)
+	var interrupted *future.CanceledError
+	for !boss.Done() {
+		_, _, err := task.Wait(context.WithoutCancel(ctx), task.AllCompleted, boss)
+		if errors.Is(err, loop.ErrClosed) {
+			return // and the loop ends the others, too
+		}
+		if err != nil {
+			interrupted = future.AsCanceled(err)
+		}
+	}
+	_ = boss.Err() // what becomes of those who were sent home nobody asks
+	if me := task.FromContext(ctx); interrupted != nil && me.Canceling() > 0 {
+		me.Uncancel()
+		me.Cancel(interrupted.Cause)
+	}
+}
+
+// each calls fn for the values of src, and returns the error that ended them, or
+// fn's. A panic is an error, too.
+func each[T, E any](ctx context.Context, c *crew[E], src Source[T], fn func(v T) error) (err error) {
+	defer contain(&err)
+	for v, err := range src(ctx) {
+		if err == nil && c.left { // src has ignored its cancellation
+			err = queue.ErrShutDown
+		}
+		if err == nil {
+			err = fn(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contain makes a panic an error.
+func contain(err *error) {
+	if v := recover(); v != nil {
+		*err = coro.NewPanicError(v)
+	}
+}
