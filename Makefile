@@ -11,12 +11,13 @@ VET_OS := darwin freebsd openbsd netbsd
 RACE := $(shell set -- $$($(GO) env CC); \
 	[ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$1" >/dev/null && echo -race)
 
-.PHONY: help test fmt fmt-check vet unit timed bench demo
+.PHONY: help test fmt fmt-check vet unit timed mutants bench demo
 
 help:
 	@echo 'make test    format, vet for all systems, tests with -race, then the timed and large tests'
 	@echo 'make unit    only the tests, with -race if there is a C compiler'
 	@echo 'make timed   only the timed and large tests, without -race'
+	@echo 'make mutants bugs put into copies of eddy, one at a time: does package conformance catch each?'
 	@echo 'make vet     go vet for this system and: $(VET_OS)'
 	@echo 'make fmt     gofmt everything'
 	@echo 'make demo    the guided tour'
@@ -45,6 +46,10 @@ unit:
 # Under -race time and memory mean nothing, and the large tests run shortened.
 timed:
 	$(GO) test -shuffle=on -timeout $(TIMEOUT) -run 'Timed|Large' ./...
+
+# No part of test: it takes one to three minutes.
+mutants:
+	$(GO) run ./conformance/mutants
 
 bench:
 	cd bench && $(GO) run .

@@ -236,13 +236,16 @@ func (m *machine) idleMode() {
 
 func (m *machine) runMode() {
 	main := m.start(nil, "main")
-	if err := m.l.RunUntil(main); err != nil {
+	if err := m.l.RunUntil(main); err != nil && !errors.Is(err, loop.ErrStopped) {
 		m.ended(err)
 		return
 	}
-	if v, err := main.Result(); err != nil {
+	switch v, err := main.Result(); {
+	case errors.Is(err, future.ErrNotDone): // stopped by the limit on ops
+		m.star("run raise RuntimeError")
+	case err != nil:
 		m.star("run raise", exname(err))
-	} else {
+	default:
 		m.star("run return", val(v))
 	}
 	// Runner.close: the tasks that are left, then asynchronous generators and the

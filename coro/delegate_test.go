@@ -567,6 +567,8 @@ func ignoring(ctx context.Context, got *record) func(yield yieldFunc) (string, e
 }
 
 // seconds is an iter.Seq2 that suspends: what Go has for an asynchronous generator.
+//
+//go:noinline
 func seconds(ctx context.Context, n int, got *record) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		defer got.add("ended")

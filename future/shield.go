@@ -52,12 +52,17 @@ func (s *shield[T]) CancelFuture(cause error) bool {
 	return true
 }
 
-// After returns a future that is resolved when d has passed on the loop's clock;
-// see [loop.Loop.CallLater]. Canceling it stops the timer.
+// After returns a future that is resolved when d has passed on the loop's clock,
+// never earlier; with a d of zero or less, in the next turn. Canceling it stops the
+// timer.
 func After(l *loop.Loop, d time.Duration) *Future[struct{}] {
 	a := new(after)
 	Init(&a.f, l, a)
-	l.StartTimer(&a.timer, d, a)
+	if d <= 0 {
+		l.Queue(a)
+	} else {
+		l.StartTimer(&a.timer, d, a)
+	}
 	return &a.f
 }
 

@@ -117,7 +117,7 @@ func (l *Loop) CallAt(t time.Time, fn func()) *Handle {
 		l.check("CallAt")
 		fn = l.site(fn)
 	}
-	return l.callAt(l.nanos(t), fn)
+	return l.callAt(l.at(t), fn)
 }
 
 func (l *Loop) callAt(when int64, fn func()) *Handle {
@@ -147,12 +147,22 @@ func (l *Loop) StartTimerAt(t *Timer, at time.Time, r Runnable) {
 		l.check("StartTimer")
 	}
 	t.node.Value = r
-	l.setTimer(l.nanos(at), &t.node)
+	l.setTimer(l.at(at), &t.node)
 }
 
 // StopTimer stops t and reports whether it did: false if t was not running or
 // its Runnable is queued already.
 func (l *Loop) StopTimer(t *Timer) bool { return l.timers.Remove(&t.node) }
+
+// at returns the loop time t. What is due at once is due by the time the loop has
+// cached; see after.
+func (l *Loop) at(t time.Time) int64 {
+	when := l.nanos(t)
+	if when > l.now && when <= l.clock.now() {
+		return l.now
+	}
+	return when
+}
 
 // after returns the loop time d from now. What is due at once is due by the time
 // the loop has cached, so that it is due in the next turn; anything else counts

@@ -277,6 +277,7 @@ func (l *Loop) run() (stopped bool) {
 			return true
 		}
 		l.turned = true
+		l.stats.Turns++
 		if l.ready.n == 0 || l.ran >= l.checkAt && l.mustLook() {
 			l.look()
 		}
@@ -425,7 +426,10 @@ func (l *Loop) RunUntil(c Completer) error {
 	defer stop()
 	err := l.Run()
 	if err == nil && !done {
-		err = ErrStopped
+		// It may be done all the same, its callback waiting for the next turn.
+		if d, ok := c.(interface{ Done() bool }); !ok || !d.Done() {
+			err = ErrStopped
+		}
 	}
 	return err
 }

@@ -7,7 +7,8 @@ import (
 
 // Stats is what a loop has done since it was made.
 type Stats struct {
-	Looks  uint64 // times it looked outside: slices of calls
+	Turns  uint64 // batches of calls
+	Looks  uint64 // times it looked outside: slices of turns
 	Polls  uint64 // of these, times it asked the kernel
 	Events uint64 // descriptors found ready
 	Posts  uint64 // calls from other goroutines

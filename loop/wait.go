@@ -59,8 +59,15 @@ func (l *Loop) dozes(d int64) bool {
 // minDoze is the time under which a timer's precision counts.
 const minDoze = int64(5 * time.Millisecond)
 
+// minSleep is the shortest time to sleep for. The kernel's own slack is as much;
+// timers that are closer together are served by one wake-up.
+const minSleep = int64(50 * time.Microsecond)
+
 // rest waits in one of the two ways.
 func (l *Loop) rest(how int32, d int64) error {
+	if 0 < d && d < minSleep {
+		d = minSleep
+	}
 	l.inbox.state.Store(how)
 	if l.inbox.posted.Load() {
 		// Posted before it could see the state: nobody will wake us.

@@ -865,7 +865,7 @@ func TestCloseWithWaiters(t *testing.T) {
 		done.Wait,
 	} {
 		task.Go(l.Context(), func(ctx context.Context) error {
-			defer func() { ended++; q.ShutDown(true); e.ShutDown(false); done.Set() }()
+			defer func() { ended++; e.ShutDown(false); done.Set() }()
 			return b(ctx)
 		})
 	}

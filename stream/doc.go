@@ -17,7 +17,8 @@
 //
 // A [Conn] is tried first and waited for only when the system has nothing, or no
 // room. It reads straight into the caller's memory; an idle connection owns no
-// buffer. There are three ways to use one:
+// buffer. (A handler's own buffer counts: a local one of constant size lives on
+// the stack of its task, which grows for it and stays so.) There are three ways to use one:
 //
 //   - Read, Write, ReadLine in the body of a task, which suspends;
 //   - TryRead and TryWrite in callbacks and machines, which wait for [Conn.Readable]

@@ -149,7 +149,7 @@ func (ln *Listener) Accept(ctx context.Context) (*Conn, error) {
 // TryAccept is Accept without waiting: it returns [ErrWouldBlock] if there is no
 // connection, or while the Listener rests.
 func (ln *Listener) TryAccept() (*Conn, error) {
-	for !ln.resting {
+	for aborted := 0; !ln.resting; aborted++ {
 		fd, peer, err := ln.fd.TryAccept()
 		if err == nil {
 			ln.spent++
@@ -157,6 +157,7 @@ func (ln *Listener) TryAccept() (*Conn, error) {
 			if err != nil {
 				netfd.CloseFD(fd)
 				ln.stats.Aborted++ // BSD refuses options of a connection that is gone
+				ln.spent++
 				continue
 			}
 			var c *Conn
@@ -171,7 +172,7 @@ func (ln *Listener) TryAccept() (*Conn, error) {
 		case err == ErrWouldBlock:
 			ln.short = false // all are served: what may come is a new shortage
 			return nil, err
-		case netfd.Shortage(err):
+		case netfd.Shortage(err), aborted == maxAccepts: // or it would go on for ever
 			ln.rest(err)
 		case netfd.Aborted(err):
 			ln.stats.Aborted++

@@ -206,7 +206,7 @@ func judge(root, dir string, m mutant, levels []level) (v verdict) {
 	}
 	binary := filepath.Join(dir, "trace.exe")
 	// With -trimpath a second run finds the packages in the build cache.
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./conformance/trace")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./conformance/trace")
 	build.Dir = dir
 	build.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
