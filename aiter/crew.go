@@ -17,7 +17,8 @@ import (
 // They are in a Scope, but that Scope is not in the task of the loop: it would
 // interrupt the loop's body when one of them fails, and turn its panics into
 // errors. It is in a task of its own, the boss, which the loop ends when it is
-// left. No task of a crew fails: what goes wrong is an item of the queue, or fail.
+// left. His group's tasks do the work; none of them fails: what goes wrong goes
+// through the queue, or to fail.
 type crew[E any] struct {
 	made *queue.Queue[E]
 	err  error // ends the sequence, after what was made
@@ -32,16 +33,28 @@ func (c *crew[E]) fail(err error) {
 	c.made.ShutDown(false)
 }
 
-// run has work done by the boss and calls take for each thing made, until take
-// says no more, all is done, or something fails. When it returns, all tasks have
-// ended.
-func (c *crew[E]) run(ctx context.Context, work func(ctx context.Context, g *task.Group), take func(e E) (more bool, err error)) error {
+// start has a task of the group, which must be open, do work. The first step is run
+// at once: so nobody can cancel the task before work has begun, and work always
+// tells what became of it.
+func (c *crew[E]) start(g *task.Group, work func(ctx context.Context) error) {
+	task.StartNowIn(g, func(ctx context.Context) (none struct{}, _ error) {
+		if err := work(ctx); err != nil {
+			c.fail(err)
+		}
+		return none, nil
+	})
+}
+
+// run has the boss begin, who starts the tasks, and calls take for each thing made,
+// until take says no more, all is done, or something fails. When it returns, all
+// tasks have ended.
+func (c *crew[E]) run(ctx context.Context, begin func(g *task.Group), take func(e E) (more bool, err error)) error {
 	if task.FromContext(ctx) == nil {
 		panic("aiter: loop over a sequence outside of a task: ctx must come from a task's body")
 	}
 	boss := task.Go(ctx, func(ctx context.Context) error {
-		return task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-			work(ctx, g)
+		return task.Scope(ctx, func(_ context.Context, g *task.Group) error {
+			begin(g) // and wait for them: so all are canceled at a time
 			return nil
 		})
 	})

@@ -27,14 +27,15 @@ func Map[T, R any](ctx context.Context, src Source[T], limit int, fn func(ctx co
 		c := &crew[*result[R]]{made: queue.New[*result[R]](0)}
 		l := loop.FromContext(ctx)
 		room := newRoom(limit)
-		err := c.run(ctx, func(ctx context.Context, g *task.Group) {
-			feed(ctx, c, room, src, func(v T) {
+		err := c.run(ctx, func(g *task.Group) {
+			feed(g, c, room, src, func(v T) {
 				r := new(result[R])
 				future.Init(&r.ready, l, nil)
 				_ = c.made.TryPut(r)
-				start(g, func(ctx context.Context) {
+				c.start(g, func(ctx context.Context) error {
 					r.v, r.err = call(ctx, v, fn)
 					future.Settle(&r.ready, struct{}{}, nil)
+					return nil
 				})
 			})
 		}, func(r *result[R]) (bool, error) {
@@ -64,15 +65,14 @@ func MapUnordered[T, R any](ctx context.Context, src Source[T], limit int, fn fu
 	return func(yield func(R, error) bool) {
 		c := &crew[R]{made: queue.New[R](0)}
 		room := newRoom(limit)
-		err := c.run(ctx, func(ctx context.Context, g *task.Group) {
-			feed(ctx, c, room, src, func(v T) {
-				start(g, func(ctx context.Context) {
+		err := c.run(ctx, func(g *task.Group) {
+			feed(g, c, room, src, func(v T) {
+				c.start(g, func(ctx context.Context) error {
 					r, err := call(ctx, v, fn)
-					if err != nil {
-						c.fail(err)
-						return
+					if err == nil {
+						_ = c.made.TryPut(r) // unless another has failed
 					}
-					_ = c.made.TryPut(r) // unless another has failed
+					return err
 				})
 			})
 		}, func(r R) (bool, error) {
@@ -93,27 +93,18 @@ func newRoom(limit int) *locks.Semaphore {
 	return locks.NewSemaphore(limit)
 }
 
-// feed calls begin for the values of src, as there is room: it asks for a value
-// only then, so that none is taken, from a queue perhaps, to wait here.
-func feed[T, E any](ctx context.Context, c *crew[E], room *locks.Semaphore, src Source[T], begin func(v T)) {
-	err := room.Acquire(ctx)
-	if err == nil {
-		err = each(ctx, c, src, func(v T) error {
+// feed has a task call begin for the values of src, as there is room: it asks for a
+// value only then, so that none is taken, from a queue perhaps, to wait here.
+func feed[T, E any](g *task.Group, c *crew[E], room *locks.Semaphore, src Source[T], begin func(v T)) {
+	c.start(g, func(ctx context.Context) error {
+		room.TryAcquire() // the first of at least one
+		return each(ctx, c, src, func(v T) error {
+			if !g.Open() { // somebody has canceled the boss, and src has ignored it
+				return task.ErrGroupClosed
+			}
 			begin(v)
 			return room.Acquire(ctx)
 		})
-	}
-	if err != nil {
-		c.fail(err)
-	}
-}
-
-// start runs fn in a task of the group. The first step is run at once: so nobody
-// can cancel the task before fn has begun, and fn always tells what became of it.
-func start(g *task.Group, fn func(ctx context.Context)) {
-	task.StartNowIn(g, func(ctx context.Context) (none struct{}, err error) {
-		fn(ctx)
-		return none, nil
 	})
 }
 

@@ -18,13 +18,10 @@ import (
 func Merge[T any](ctx context.Context, srcs ...Source[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		c := &crew[T]{made: queue.New[T](1)}
-		err := c.run(ctx, func(_ context.Context, g *task.Group) {
+		err := c.run(ctx, func(g *task.Group) {
 			for _, src := range srcs {
-				start(g, func(ctx context.Context) {
-					err := each(ctx, c, src, func(v T) error { return c.made.Put(ctx, v) })
-					if err != nil {
-						c.fail(err)
-					}
+				c.start(g, func(ctx context.Context) error {
+					return each(ctx, c, src, func(v T) error { return c.made.Put(ctx, v) })
 				})
 			}
 		}, func(v T) (bool, error) { return yield(v, nil), nil })

@@ -560,8 +560,12 @@ func TestTasksCanceledByOthers(t *testing.T) {
 								break
 							}
 						}
-						if hit && said(last) != "canceled boom" {
-							t.Errorf("the last error is %v", last)
+						want := "canceled boom"
+						if i == 0 { // the boss: his group cancels the others, without a cause
+							want = "canceled"
+						}
+						if hit && said(last) != want {
+							t.Errorf("the last error is %v, want %s", last, want)
 						}
 					})
 				})
@@ -609,6 +613,26 @@ func TestASourceThatIgnoresItsCancellation(t *testing.T) {
 					if v == 2 {
 						break
 					}
+				}
+				wantNoTasks(t, ctx)
+				// And if it is the boss who is canceled, by somebody else.
+				me := task.FromContext(ctx).ID()
+				j.l.CallLater(5*s/2, func() {
+					for _, tk := range task.All(j.l) {
+						if tk.ID() != me {
+							tk.Cancel(errBoom)
+							return
+						}
+					}
+				})
+				n := 0
+				for range of(ctx) {
+					if n++; n == 10 {
+						break
+					}
+				}
+				if name != "Merge" && n != 4 { // three values and an error
+					t.Errorf("%d values of a boss who was canceled", n)
 				}
 				wantNoTasks(t, ctx)
 			})

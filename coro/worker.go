@@ -69,6 +69,10 @@ type Worker struct {
 	body  Body
 	fault *PanicError
 
+	// Chain allows the next body to begin where one has returned, without a
+	// switch: see Pool.Next. It is set before Resume.
+	Chain bool
+
 	active  bool // a body has begun and not ended
 	running bool // between Resume and Suspend
 	tries   int  // how often Suspend will yet panic, during Unwind
@@ -81,6 +85,7 @@ func (w *Worker) Begin(b Body) {
 	w.active = true
 	w.exit = Returned
 	w.fault = nil
+	w.Chain = false
 }
 
 // Resume runs the body until it suspends or ends, and reports whether it is
@@ -164,6 +169,12 @@ func (w *Worker) main(yield func(struct{}) bool) {
 	defer w.lastWords()
 	for {
 		w.runBody()
+		if w.exit == Returned && w.Chain {
+			if b := w.pool.Next(w); b != nil {
+				w.body = b
+				continue
+			}
+		}
 		w.active = false
 		w.body = nil
 		if !yield(struct{}{}) {
@@ -209,6 +220,11 @@ const maxIdle = 1024
 // A Pool keeps workers that have finished a body for the next one. The zero
 // value is an empty pool. It must be used by one goroutine at a time.
 type Pool struct {
+	// Next is asked for another body to begin at once when one has returned on a
+	// worker with Chain set. It runs on the worker's stack. It must not be nil
+	// then, and may return nil.
+	Next func(w *Worker) Body
+
 	idle   []*Worker
 	closed bool
 }

@@ -138,3 +138,20 @@ func (l *Loop) Sited(fn func()) func() {
 	}
 	return l.siteAt(3, fn)
 }
+
+// NextCall returns the call that is to be made after the one that runs, or nil if
+// the batch has no more, or each call is watched: in debug mode. It is for packages
+// that run computations, to make the call themselves after TakeCall.
+func (l *Loop) NextCall() Runnable {
+	if l.batch == 0 || l.debug != nil {
+		return nil
+	}
+	return l.ready.peek()
+}
+
+// TakeCall takes what NextCall returned out of the queue.
+func (l *Loop) TakeCall() {
+	l.batch--
+	l.ready.pop()
+	l.callback = nil
+}

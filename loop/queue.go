@@ -39,6 +39,14 @@ func (q *queue) pop() Runnable {
 	return r
 }
 
+// peek returns the oldest call. The queue must not be empty.
+func (q *queue) peek() Runnable {
+	if q.r == blockLen {
+		q.retire()
+	}
+	return q.head.calls[q.r]
+}
+
 func (q *queue) extend() {
 	b := q.spare
 	if b == nil {

@@ -64,7 +64,7 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 		if q.shut {
 			return ErrShutDown
 		}
-		w := q.putters.Push(ctx, "queue: Put")
+		w := q.push(ctx, &q.putters, "queue: Put")
 		if err := w.Await(ctx); err != nil {
 			w.Remove()
 			if !q.Full() && w.Woken() {
@@ -102,7 +102,7 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 		if q.shut {
 			return none, ErrShutDown
 		}
-		w := q.getters.Push(ctx, "queue: Get")
+		w := q.push(ctx, &q.getters, "queue: Get")
 		if err := w.Await(ctx); err != nil {
 			w.Remove()
 			if !q.Empty() && w.Woken() {
@@ -136,7 +136,7 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			v, err := q.Get(ctx)
-			if errors.Is(err, ErrShutDown) {
+			if err == ErrShutDown { // not errors.Is: it may be the cause of a cancellation
 				return
 			}
 			if !yield(v, err) || err != nil {
@@ -165,7 +165,7 @@ func (q *Queue[T]) Join(ctx context.Context) error {
 	if q.unfinished == 0 {
 		return nil
 	}
-	w := q.joiners.Push(ctx, "queue: Join")
+	w := q.push(ctx, &q.joiners, "queue: Join")
 	err := w.Await(ctx)
 	w.Remove()
 	return err
@@ -189,6 +189,13 @@ func (q *Queue[T]) ShutDown(now bool) {
 	}
 	wakeAll(&q.getters)
 	wakeAll(&q.putters)
+}
+
+// push adds a waiter to one of the lines of q. The loop of the getters is that of
+// all three.
+func (q *Queue[T]) push(ctx context.Context, line *waitq.Queue, what string) *waitq.Waiter {
+	q.getters.Bind(ctx, what)
+	return line.Push(ctx, what)
 }
 
 // wake takes waiters out of the queue until it has woken one.

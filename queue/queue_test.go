@@ -779,7 +779,7 @@ func TestEdge098_SecondLoop(t *testing.T) {
 		{"put, put", put, put, "queue: Put on a second loop"},
 		{"get, put", get, put, "queue: Put on a second loop"},
 		{"put, get", put, get, "queue: Get on a second loop"},
-		{"join, join", join, join, "locks: Wait on a second loop"},
+		{"join, join", join, join, "queue: Join on a second loop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := queue.New[int](1)

@@ -84,14 +84,34 @@ func (t *core) Run() {
 	}
 	t.waiting = nil
 	t.trace(loop.TaskStep)
-	before := t.loop.Enter(t)
+	l := t.loop
+	before := l.Enter(t)
+	w.Chain = before == nil // not in StartNow, whose caller waits
 	alive := w.Resume()
-	t.loop.Leave(before)
+	t = l.Current().(*core) // another, if bodies followed each other on w
+	l.Leave(before)
 	if alive {
 		t.suspended()
 	} else {
 		t.ended(w)
 	}
+}
+
+// follow returns the body of the task that is next in the queue, if it has not
+// begun, to run where the body of the current task has just returned: spawning a
+// task that does not wait then takes no switch of stacks of its own.
+func follow(w *coro.Worker, l *loop.Loop) coro.Body {
+	t, ok := l.NextCall().(*core)
+	if !ok || t.flags != 0 {
+		return nil
+	}
+	l.TakeCall()
+	l.Current().(*core).worker = nil
+	t.worker = w
+	t.flags = begun
+	t.trace(loop.TaskStep)
+	l.Enter(t)
+	return t.self
 }
 
 // runSlow is Run for a cancellation and for a machine.
@@ -156,6 +176,7 @@ func (t *core) resume(thrown error) {
 		t.flags |= throwing
 		t.cause = future.AsCanceled(thrown).Cause
 	}
+	w.Chain = false
 	if w.Resume() {
 		t.suspended()
 	} else {

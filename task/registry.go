@@ -26,6 +26,7 @@ func registryOf(l *loop.Loop) *registry {
 	return l.Local(registryKey, func() any {
 		r := &registry{l: l}
 		r.head.prev, r.head.next = &r.head, &r.head
+		l.Coroutines().Next = func(w *coro.Worker) coro.Body { return follow(w, l) }
 		return r
 	}).(*registry)
 }
@@ -126,6 +127,7 @@ func (t *core) close() {
 		}
 	}
 	w := t.worker
+	w.Chain = false
 	if w.Unwind(unwindTries) {
 		t.ended(w)
 		return

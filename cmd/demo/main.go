@@ -19,6 +19,7 @@ func commands() []command {
 	return []command{
 		{"tour", "", "serve 500 clients, 200 lines each, through an executor; then account for every line", runTour},
 		{"echo", "[-style stream|machine] [-addr HOST:PORT | -port N]", "a TCP echo server", runEcho},
+		{"cutlery", "[N]", "10 robots pass knives and forks around, with tasks and with goroutines; none may be missing", runCutlery},
 	}
 }
 

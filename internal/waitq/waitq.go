@@ -34,12 +34,7 @@ type Waiter struct {
 // Push adds a waiter for the task of ctx, which must then call Await. what
 // begins the message of the panic on misuse.
 func (q *Queue) Push(ctx context.Context, what string) *Waiter {
-	l := park.From(ctx, what).Loop()
-	if q.loop == nil {
-		q.loop = l
-	} else if q.loop != l {
-		panic(what + " on a second loop")
-	}
+	l := q.Bind(ctx, what)
 	w := &Waiter{q: q, prev: q.last, queued: true}
 	future.Init(&w.f, l, nil)
 	if q.last == nil {
@@ -53,6 +48,19 @@ func (q *Queue) Push(ctx context.Context, what string) *Waiter {
 	}
 	q.n++
 	return w
+}
+
+// Bind makes the loop of ctx the queue's, for good, and returns it. It panics if
+// the queue has another; what begins the message. Push calls it; who has several
+// queues binds one of them on behalf of all.
+func (q *Queue) Bind(ctx context.Context, what string) *loop.Loop {
+	l := park.From(ctx, what).Loop()
+	if q.loop == nil {
+		q.loop = l
+	} else if q.loop != l {
+		panic(what + " on a second loop")
+	}
+	return l
 }
 
 // Await suspends the task until the waiter is woken. Its error is a cancellation
