@@ -75,6 +75,14 @@ type self interface {
 // switch of stacks stands nothing that returns: see the loop's run.
 func (t *core) Run() {
 	if t.flags&(machine|mustCancel|finished) != 0 {
+		if f := t.waiting; t.flags&(mustCancel|finished) == 0 && (f == nil || !f.Canceled()) {
+			t.waiting = nil
+			t.trace(loop.TaskStep)
+			before := t.loop.Enter(t)
+			t.self.stepMachine(nil)
+			t.loop.Leave(before)
+			return
+		}
 		t.runSlow()
 		return
 	}

@@ -33,10 +33,12 @@ type Machine[T any] interface {
 type mark struct{ future.Future[struct{}] }
 
 var (
+	done, yielded mark
+
 	// Done is what Step returns when a machine has finished.
-	Done future.Waiter = new(mark)
+	Done future.Waiter = &done
 	// Yielded is what Step returns to be called again in the next turn.
-	Yielded future.Waiter = new(mark)
+	Yielded future.Waiter = &yielded
 )
 
 // Any is a task whatever the type of its result. (asyncio: what all_tasks and
@@ -199,17 +201,18 @@ func (t *Task[T]) stepMachine(thrown error) {
 	c.flags |= begun
 	for steps := 1; ; steps++ {
 		w, err := t.m.Step(c, thrown)
-		switch w {
-		case Done:
-			t.stopMachine(err)
-			return
-		case Yielded:
-			c.suspended()
-			return
-		case nil:
+		if w == nil {
 			panic("task: Step returned a nil Waiter")
 		}
 		f := future.CellOf(w)
+		switch f {
+		case &done.Cell:
+			t.stopMachine(err)
+			return
+		case &yielded.Cell:
+			c.suspended()
+			return
+		}
 		c.checkAwait(f)
 		c.waiting = f
 		if !f.Done() || c.flags&mustCancel != 0 {

@@ -30,15 +30,31 @@ const defaultTables = 100_000
 // A cutlery is an amount of knives and forks, somewhere.
 type cutlery struct{ knives, forks int }
 
-// give is what goes wrong: each line reads a number, changes it and writes it.
+// give moves knives and forks. On a loop nothing comes in between; of two threads
+// that do it at once, one undoes what the other did.
 func (c *cutlery) give(to *cutlery, knives, forks int) {
 	c.change(-knives, -forks)
 	to.change(knives, forks)
 }
 
+// change looks how much there is, counts piece by piece, and writes it down.
 func (c *cutlery) change(knives, forks int) {
-	c.knives += knives
-	c.forks += forks
+	k, f := c.knives, c.forks
+	c.knives, c.forks = count(k, knives), count(f, forks)
+}
+
+// count is not inlined, lest the compiler makes change one instruction for each
+// number: then a switch of threads on a single processor could not do harm.
+//
+//go:noinline
+func count(have, by int) int {
+	for ; by > 0; by-- {
+		have++
+	}
+	for ; by < 0; by++ {
+		have--
+	}
+	return have
 }
 
 func (c *cutlery) complete() bool { return *c == cutlery{kitchenHas, kitchenHas} }
