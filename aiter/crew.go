@@ -22,7 +22,6 @@ import (
 type crew[E any] struct {
 	made *queue.Queue[E]
 	err  error // ends the sequence, after what was made
-	left bool  // the loop was left
 }
 
 // fail ends the sequence with err, after what was made before.
@@ -79,7 +78,6 @@ func (c *crew[E]) run(ctx context.Context, begin func(g *task.Group), take func(
 // meanwhile: a cancellation is repeated afterwards, so that the next wait delivers
 // it, and the end of a scope will be met again anyway.
 func (c *crew[E]) end(ctx context.Context, boss *task.Task[struct{}]) {
-	c.left = true
 	c.made.ShutDown(true)
 	boss.Cancel(nil)
 	var interrupted *future.CanceledError
@@ -101,12 +99,9 @@ func (c *crew[E]) end(ctx context.Context, boss *task.Task[struct{}]) {
 
 // each calls fn for the values of src, and returns the error that ended them, or
 // fn's. A panic is an error, too.
-func each[T, E any](ctx context.Context, c *crew[E], src Source[T], fn func(v T) error) (err error) {
+func each[T any](ctx context.Context, src Source[T], fn func(v T) error) (err error) {
 	defer contain(&err)
 	for v, err := range src(ctx) {
-		if err == nil && c.left { // src has ignored its cancellation
-			err = queue.ErrShutDown
-		}
 		if err == nil {
 			err = fn(v)
 		}

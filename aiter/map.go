@@ -98,8 +98,8 @@ func newRoom(limit int) *locks.Semaphore {
 func feed[T, E any](g *task.Group, c *crew[E], room *locks.Semaphore, src Source[T], begin func(v T)) {
 	c.start(g, func(ctx context.Context) error {
 		room.TryAcquire() // the first of at least one
-		return each(ctx, c, src, func(v T) error {
-			if !g.Open() { // somebody has canceled the boss, and src has ignored it
+		return each(ctx, src, func(v T) error {
+			if !g.Open() { // src has ignored its cancellation
 				return task.ErrGroupClosed
 			}
 			begin(v)

@@ -21,7 +21,7 @@ func Merge[T any](ctx context.Context, srcs ...Source[T]) iter.Seq2[T, error] {
 		err := c.run(ctx, func(g *task.Group) {
 			for _, src := range srcs {
 				c.start(g, func(ctx context.Context) error {
-					return each(ctx, c, src, func(v T) error { return c.made.Put(ctx, v) })
+					return each(ctx, src, func(v T) error { return c.made.Put(ctx, v) })
 				})
 			}
 		}, func(v T) (bool, error) { return yield(v, nil), nil })

@@ -259,6 +259,9 @@ func TestTee(t *testing.T) {
 		{"an error", src(2, errBoom), func(a, b intSeq, _ func()) string {
 			return show(a) + "; " + show(b) + "; " + show(b)
 		}, "0 1 2!boom; 0 1 2!boom; ", 1},
+		{"an error closes the source", src(2, errBoom), func(a, _ intSeq, _ func()) string {
+			return show(a)
+		}, "0 1 2!boom", 1},
 		{"left and gone on with", src(4, nil), func(a, b intSeq, _ func()) string {
 			return show(aiter.Take(a, 2)) + "; " + show(aiter.Take(b, 3)) + "; " + show(a) + "; " + show(b)
 		}, "0 1; 0 1 2; 2 3; 3", 1},

@@ -531,6 +531,25 @@ func TestAFailureDoesNotInterruptTheLoopsBody(t *testing.T) {
 	}
 }
 
+func TestTheFirstFailureEndsTheSequence(t *testing.T) {
+	run(t, func(ctx context.Context, j *journal) {
+		late := func(ctx context.Context) iter.Seq2[int, error] {
+			_ = task.Sleep(ctx, 2*s)
+			return failing[int](errors.New("later"), 1)
+		}
+		boom := func(ctx context.Context) iter.Seq2[int, error] {
+			_ = task.Sleep(ctx, s)
+			return failing[int](errBoom)
+		}
+		// While the body waits, boom fails, ready's put is refused, late fails.
+		for v, err := range aiter.Merge(ctx, ready(1, 2, 3), boom, late) {
+			j.log("%d %s", v, said(err))
+			_ = task.Sleep(ctx, 5*s)
+		}
+		j.want(t, "0s 1 <nil>", "5s 2 <nil>", "10s 0 boom")
+	})
+}
+
 // TestTasksCanceledByOthers: whoever of the tasks is canceled by somebody else, the
 // loop is told, and ends.
 func TestTasksCanceledByOthers(t *testing.T) {

@@ -34,6 +34,9 @@ func (s State) String() string {
 // time. A Coro that was started must be run to its end or closed, else its stack
 // stays for ever.
 //
+// In a task a body may wait, with the ctx of the task that resumes it; then Next,
+// Send, Throw, Close and All suspend that task. (Python: asynchronous generator)
+//
 //	Created --Next--> Running <--yield / Next, Send, Throw--> Suspended
 //	Created --Close, Throw--> Closed <--body ends-- Running
 type Coro[In, Out, R any] struct {
@@ -55,7 +58,9 @@ func New[In, Out, R any](body func(yield func(Out) (In, error)) (R, error)) *Cor
 	return &Coro[In, Out, R]{body: body}
 }
 
-// NewIn is New with a stack borrowed from p.
+// NewIn is New with a stack borrowed from p: in a task, from the loop's Coroutines().
+// The loop takes back only what has ended: a coroutine left open when the loop is
+// closed keeps its stack until Close.
 func NewIn[In, Out, R any](p *Pool, body func(yield func(Out) (In, error)) (R, error)) *Coro[In, Out, R] {
 	return &Coro[In, Out, R]{body: body, pool: p}
 }

@@ -155,12 +155,8 @@ func (w *Worker) How() Exit { return w.exit }
 // Panic returns what the last body panicked with, or nil.
 func (w *Worker) Panic() *PanicError { return w.fault }
 
-// Reap frees the goroutine of a worker whose body called runtime.Goexit, on a
-// goroutine of its own. On a goroutine locked to its thread use ReapHere.
-func (w *Worker) Reap() { go w.stop() }
-
-// ReapHere does what Reap does on the calling goroutine, which it ends: it does
-// not return but goes on with the body's Goexit.
+// ReapHere frees the goroutine of a worker whose body called runtime.Goexit. It
+// does not return: it goes on with the body's Goexit in the calling goroutine.
 func (w *Worker) ReapHere() { w.stop() }
 
 // main runs bodies until the worker is stopped.

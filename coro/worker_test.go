@@ -194,7 +194,6 @@ func TestAWorkerThatLeftByGoexitIsReaped(t *testing.T) {
 		reap     func(w *coro.Worker)
 		returned bool
 	}{
-		{"by Reap", (*coro.Worker).Reap, true},
 		{"by ReapHere", (*coro.Worker).ReapHere, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -159,6 +159,9 @@ func (c *Cell) settle(s State, err error) {
 	}
 	if w := c.watchers; w != nil {
 		c.watchers = nil
+		if c.loop.Closed() {
+			return // nobody is told any more
+		}
 		if list, ok := w.(*watchList); ok {
 			list.queue(c.loop)
 		} else {

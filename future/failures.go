@@ -72,7 +72,7 @@ func (f *failures) Run() {
 		f.last++
 		f.unseen[f.last] = unseen{err: c.err, name: c.name()}
 		f.number[key(c)] = f.last
-		runtime.AddCleanup(c, f.gone, f.last)
+		runtime.AddCleanup(c, f.gone, gone{f.last, key(c)})
 	}
 	clear(f.fresh)
 	f.fresh = f.fresh[:0]
@@ -80,12 +80,21 @@ func (f *failures) Run() {
 
 func key(c *Cell) uintptr { return uintptr(unsafe.Pointer(c)) }
 
+// A gone names an unseen failure whose future was collected.
+type gone struct {
+	number uint64
+	key    uintptr // maybe of another future by now
+}
+
 // gone is called by the runtime, on a goroutine of its own, when the future can
 // not be seen any more. By then its address may be another's.
-func (f *failures) gone(n uint64) {
+func (f *failures) gone(g gone) {
 	_ = f.l.CallSoonThreadsafe(func() { // a loop that is closed has reported it
-		if u, ok := f.unseen[n]; ok {
-			delete(f.unseen, n)
+		if f.number[g.key] == g.number {
+			delete(f.number, g.key)
+		}
+		if u, ok := f.unseen[g.number]; ok {
+			delete(f.unseen, g.number)
 			f.report(u)
 		}
 	})

@@ -13,7 +13,7 @@
 // An error means canceled if a [*CanceledError] is reached from it by single
 // Unwrap() error steps. So fmt.Errorf("fetch: %w", err) keeps a cancellation a
 // cancellation, and errors.Join(err, closeErr) makes it a failure. A context's
-// own errors are failures.
+// own errors are failures, and so is a panic, whatever its value.
 package future
 
 import (
@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
 )
@@ -59,8 +60,11 @@ func (e *CanceledError) Is(target error) bool {
 // err is none: see the package comment.
 func AsCanceled(err error) *CanceledError {
 	for err != nil {
-		if c, ok := err.(*CanceledError); ok {
-			return c
+		switch err := err.(type) {
+		case *CanceledError:
+			return err
+		case *coro.PanicError:
+			return nil // whatever the value of the panic was
 		}
 		u, ok := err.(interface{ Unwrap() error })
 		if !ok {
@@ -274,7 +278,12 @@ func (p Promise[T]) Cancel(cause error) bool {
 // OnCancel makes fn what Future.Cancel calls in place of settling the future. fn
 // may settle it, now or later, and returns whether the cancellation will have an
 // effect: what Cancel returns.
-func (p Promise[T]) OnCancel(fn func(cause error) bool) { p.f.canceler = cancelFunc(fn) }
+func (p Promise[T]) OnCancel(fn func(cause error) bool) {
+	if fn == nil {
+		panic("future: OnCancel with a nil function")
+	}
+	p.f.canceler = cancelFunc(fn)
+}
 
 type cancelFunc func(cause error) bool
 

@@ -6,11 +6,20 @@ import (
 	"github.com/eddyloop/eddy/loop"
 )
 
+// Typed is a *Future[T] or a *task.Task[T].
+type Typed[T any] interface {
+	Of[T]
+	asFuture() *Future[T]
+}
+
+func (f *Future[T]) asFuture() *Future[T] { return f }
+
 // Shield returns a future that is settled as f is, one turn later, but whose
 // cancellation does not reach f. A settled f is returned itself. When the shield
 // was canceled and f fails later, the failure is reported like any other that
 // nobody has seen. (asyncio: shield)
-func Shield[T any](f *Future[T]) *Future[T] {
+func Shield[F Typed[T], T any](of F) *Future[T] {
+	f := of.asFuture()
 	if f.Done() {
 		return f
 	}

@@ -20,7 +20,7 @@ type Clock interface {
 	// Idle is called on the loop, outside of any callback, when nothing is
 	// queued. next is the time of the earliest timer, or the zero time if there
 	// is none. outside reports whether anything but timers may bring work: jobs
-	// of an executor, descriptors, signals, a Hold.
+	// of an executor, descriptors, a Hold.
 	//
 	// It may set the time, and it may queue calls. It returns how long the loop
 	// shall wait for the outside: negative for as long as it takes, zero not at
@@ -49,6 +49,9 @@ func (l *Loop) time(nanos int64) time.Time { return l.clock.base.Add(time.Durati
 
 // nanos saturates, as Sub does.
 func (l *Loop) nanos(t time.Time) int64 { return max(int64(t.Sub(l.clock.base)), noTime+1) }
+
+// Virtual reports whether the loop has a clock of its own: Config.Clock.
+func (l *Loop) Virtual() bool { return l.clock.virtual != nil }
 
 // BeforeIdle arranges for r to run, on the loop, each time before a virtual
 // clock is asked, to queue what the loop could not know of: contexts that ended.

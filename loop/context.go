@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/eddyloop/eddy/internal/env"
@@ -27,7 +28,7 @@ func (l *Loop) Context() context.Context {
 		return l.running
 	}
 	if l.callback == nil {
-		l.callback = &callbackContext{env: l.env}
+		l.callback = newCallbackContext(l.env)
 	}
 	return l.callback
 }
@@ -49,35 +50,41 @@ func (l *Loop) capture() *env.Env {
 		return l.running.Env()
 	}
 	if l.callback != nil {
-		return l.callback.env
+		return l.callback.Env()
 	}
 	return l.env
 }
 
 // A callbackContext is the context of a callback. It does not end, unless with
 // the scope it was arranged in.
-type callbackContext struct{ env *env.Env }
+type callbackContext struct{ env atomic.Pointer[env.Env] }
 
-func (c *callbackContext) Env() *env.Env     { return c.env }
-func (c *callbackContext) SetEnv(e *env.Env) { c.env = e }
+func newCallbackContext(e *env.Env) *callbackContext {
+	c := new(callbackContext)
+	c.env.Store(e)
+	return c
+}
+
+func (c *callbackContext) Env() *env.Env     { return c.env.Load() }
+func (c *callbackContext) SetEnv(e *env.Env) { c.env.Store(e) }
 
 func (c *callbackContext) Deadline() (time.Time, bool) {
-	if c.env.Scope != nil {
-		return c.env.Scope.Deadline()
+	if c.Env().Scope != nil {
+		return c.Env().Scope.Deadline()
 	}
 	return time.Time{}, false
 }
 
 func (c *callbackContext) Done() <-chan struct{} {
-	if c.env.Scope != nil {
-		return c.env.Scope.Done()
+	if c.Env().Scope != nil {
+		return c.Env().Scope.Done()
 	}
 	return nil
 }
 
 func (c *callbackContext) Err() error {
-	if c.env.Scope != nil {
-		return c.env.Scope.Err()
+	if c.Env().Scope != nil {
+		return c.Env().Scope.Err()
 	}
 	return nil
 }
@@ -85,13 +92,13 @@ func (c *callbackContext) Err() error {
 func (c *callbackContext) Value(key any) any {
 	switch key {
 	case env.LoopKey:
-		return c.env.Loop
+		return c.Env().Loop
 	case env.HolderKey:
 		return env.Holder(c)
 	case env.TaskKey:
 		return nil
 	}
-	return c.env.Values.Value(key)
+	return c.Env().Values.Value(key)
 }
 
 // Running is what runs on a loop in place of a callback: a task. It is the

@@ -159,7 +159,7 @@ func (l *Loop) siteAt(skip int, fn func()) func() {
 // goroutine that is not the loop's.
 func (l *Loop) check(method string) {
 	if l.closed {
-		if method == "Handle.Cancel" || method == "RemoveReader" {
+		if method == "Handle.Cancel" || method == removing {
 			return
 		}
 		panic("loop: " + method + " on a closed loop")

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -35,7 +36,8 @@ func (e *CallError) Unwrap() error { return e.Err }
 
 // Stack returns the stack of a panic, or nil.
 func (e *CallError) Stack() []byte {
-	if p, ok := e.Err.(*coro.PanicError); ok {
+	var p *coro.PanicError
+	if errors.As(e.Err, &p) {
 		return p.Stack
 	}
 	return nil
@@ -96,14 +98,14 @@ func (l *Loop) contain(stopped *bool) {
 		l.reap()
 		return
 	}
-	if l.cfg.Panic == Crash {
-		panic(v)
-	}
 	l.stats.Panics++
 	err := coro.NewPanicError(v)
 	if r != nil {
 		r.Fault(err)
 		return
+	}
+	if l.cfg.Panic == Crash {
+		panic(v)
 	}
 	l.report(&CallError{Op: "callback", Site: site, Err: err})
 }

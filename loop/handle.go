@@ -80,6 +80,9 @@ func (h *Handle) When() (time.Time, bool) {
 // queued, each once. A fn that panics does not stop the loop: see
 // [Config.OnError]. It panics if the loop is closed. (asyncio: call_soon)
 func (l *Loop) CallSoon(fn func()) *Handle {
+	if fn == nil {
+		panic("loop: CallSoon of a nil function")
+	}
 	if l.strict {
 		l.check("CallSoon")
 		fn = l.site(fn)
@@ -103,6 +106,9 @@ func (l *Loop) Queue(r Runnable) {
 // Calls due at the same time are made in the order they were arranged.
 // (asyncio: call_later)
 func (l *Loop) CallLater(d time.Duration, fn func()) *Handle {
+	if fn == nil {
+		panic("loop: CallLater of a nil function")
+	}
 	if l.strict {
 		l.check("CallLater")
 		fn = l.site(fn)
@@ -113,6 +119,9 @@ func (l *Loop) CallLater(d time.Duration, fn func()) *Handle {
 // CallAt arranges for fn to be called when the loop's clock reads t, or in the
 // next turn if it does already. See CallLater. (asyncio: call_at)
 func (l *Loop) CallAt(t time.Time, fn func()) *Handle {
+	if fn == nil {
+		panic("loop: CallAt of a nil function")
+	}
 	if l.strict {
 		l.check("CallAt")
 		fn = l.site(fn)
@@ -137,7 +146,7 @@ func (l *Loop) StartTimer(t *Timer, d time.Duration, r Runnable) {
 	if l.strict {
 		l.check("StartTimer")
 	}
-	t.node.Value = r
+	t.start(r)
 	l.setTimer(l.after(d), &t.node)
 }
 
@@ -146,20 +155,29 @@ func (l *Loop) StartTimerAt(t *Timer, at time.Time, r Runnable) {
 	if l.strict {
 		l.check("StartTimer")
 	}
-	t.node.Value = r
+	t.start(r)
 	l.setTimer(l.at(at), &t.node)
+}
+
+func (t *Timer) start(r Runnable) {
+	if t.node.Queued() {
+		panic("loop: StartTimer of a running Timer")
+	}
+	t.node.Value = r
 }
 
 // StopTimer stops t and reports whether it did: false if t was not running or
 // its Runnable is queued already.
 func (l *Loop) StopTimer(t *Timer) bool { return l.timers.Remove(&t.node) }
 
-// at returns the loop time t. What is due at once is due by the time the loop has
-// cached; see after.
+// at returns the loop time t. If that has come the loop's cached time is brought up
+// to date, so that it is due in the next turn.
 func (l *Loop) at(t time.Time) int64 {
 	when := l.nanos(t)
-	if when > l.now && when <= l.clock.now() {
-		return l.now
+	if when > l.now {
+		if now := l.clock.now(); when <= now {
+			l.now = now
+		}
 	}
 	return when
 }

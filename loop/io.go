@@ -9,7 +9,7 @@ import (
 )
 
 // ErrBusy is returned when a descriptor is registered already, by a socket of
-// package stream or transport.
+// package stream.
 var ErrBusy = errors.New("loop: descriptor is in use")
 
 // descriptors holds what is registered with the poller, by descriptor.
@@ -127,7 +127,7 @@ func (d *descriptor) call(dir poller.Interest) **ioCall {
 
 func (l *Loop) addIO(fd int, fn func(), dir poller.Interest) error {
 	if l.strict {
-		l.check("AddReader")
+		l.check("AddReader or AddWriter")
 	}
 	d, err := l.fds.at(fd)
 	if err != nil {
@@ -166,7 +166,7 @@ func (l *Loop) addIO(fd int, fn func(), dir poller.Interest) error {
 
 func (l *Loop) removeIO(fd int, dir poller.Interest) bool {
 	if l.strict {
-		l.check("RemoveReader")
+		l.check(removing)
 	}
 	d := l.fds.find(fd)
 	if d == nil {
@@ -186,6 +186,9 @@ func (l *Loop) removeIO(fd int, dir poller.Interest) bool {
 	}
 	return true
 }
+
+// removing names RemoveReader and RemoveWriter in messages.
+const removing = "RemoveReader or RemoveWriter"
 
 func token(fd int, gen uint32) poller.Token {
 	return poller.Token(uint64(gen)<<32 | uint64(uint32(fd)))

@@ -44,9 +44,9 @@ type local struct{ key, value any }
 
 // Local returns the value that a package keeps for this loop, and makes it if
 // there is none. key must be comparable and the package's own, such as a pointer
-// to one of its variables. A value with a method Unwind() has it called when
-// Close begins, to end what runs; one with a method Closed() when all else is
-// closed.
+// to one of its variables. A value with a method Unwind() bool has it called when
+// Close begins, to end what runs, one thing a call, until it returns false; one
+// with a method Closed() is told when all else is closed.
 func (l *Loop) Local(key any, create func() any) any {
 	for i := range l.locals {
 		if l.locals[i].key == key {
@@ -135,10 +135,13 @@ func (e *ending) unwind(l *Loop) bool {
 	if e.next >= len(l.locals) {
 		return false
 	}
-	v := l.locals[e.next].value
-	e.next++
-	if u, ok := v.(interface{ Unwind() }); ok {
-		l.protect("close", u.Unwind)
+	u, ok := l.locals[e.next].value.(interface{ Unwind() bool })
+	more := ok
+	if ok {
+		l.protect("close", func() { more = u.Unwind() })
+	}
+	if !more {
+		e.next++
 	}
 	return true
 }

@@ -437,7 +437,7 @@ func TestTimer(t *testing.T) {
 		t.Error("StopTimer of a timer that never ran = true")
 	}
 	l.StartTimer(&tm, time.Second, fire)
-	wantPanic(t, func() { l.StartTimer(&tm, time.Second, fire) }, "twice")
+	wantPanic(t, func() { l.StartTimer(&tm, time.Second, fire) }, "running Timer")
 	if !l.StopTimer(&tm) || l.StopTimer(&tm) {
 		t.Error("StopTimer of a running timer, twice: want true, false")
 	}

@@ -404,8 +404,8 @@ type localValue struct {
 	name string
 }
 
-func (v *localValue) Unwind() { v.got.add(v.name + " unwinds") }
-func (v *localValue) Closed() { v.got.add(v.name + " closed") }
+func (v *localValue) Unwind() bool { v.got.add(v.name + " unwinds"); return false }
+func (v *localValue) Closed()      { v.got.add(v.name + " closed") }
 
 func TestOnClose(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")

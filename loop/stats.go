@@ -66,7 +66,7 @@ func (l *Loop) Stats() Stats {
 type Histogram struct {
 	Count uint64
 	Max   time.Duration
-	bins  [bins]uint32
+	bins  [bins]uint64
 }
 
 // Four buckets to a power of two, up to 2^40 ns, some 18 minutes.
@@ -102,7 +102,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := uint64(q * float64(h.Count))
 	var seen uint64
 	for i, n := range h.bins {
-		seen += uint64(n)
+		seen += n
 		if seen > rank || seen == h.Count && n > 0 {
 			if i == bins-1 {
 				return h.Max

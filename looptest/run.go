@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
@@ -57,7 +58,9 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 			report = Report(l)
 		}
 	}
-	c.attach(l)
+	if !cfg.Real {
+		c.attach(l)
+	}
 	defer func() {
 		if err := l.Close(); err != nil {
 			t.Errorf("closing the loop: %v", err)
@@ -68,6 +71,10 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 	case errors.Is(err, loop.ErrDeadlock):
 		t.Fatalf("%v\n%s", err, report)
 	case err != nil:
+		var p *coro.PanicError
+		if errors.As(err, &p) {
+			t.Fatalf("%v\n%s", err, p.Stack)
+		}
 		t.Fatal(err)
 	}
 }
@@ -140,8 +147,8 @@ func (c *Clock) Idle(next time.Time, outside bool) (time.Duration, error) {
 // It works only on the loops of this package. (trio: wait_all_tasks_blocked)
 func WaitIdle(ctx context.Context) error {
 	l := loop.FromContext(ctx)
-	c, ok := l.Local(clockKey, func() any { return nil }).(*Clock)
-	if !ok {
+	c := l.Local(clockKey, func() any { return (*Clock)(nil) }).(*Clock)
+	if c == nil {
 		panic("looptest: WaitIdle on a loop without a virtual clock")
 	}
 	f, p := future.New[struct{}](l)

@@ -148,6 +148,15 @@ func queueModel(ctx context.Context, r *rand.Rand) (got int, bad error) {
 		}
 		return nil
 	}
+	quiet := func() error {
+		if err := looptest.WaitIdle(ctx); err != nil {
+			return err
+		}
+		if s := q.Stats(); s.Getters > 0 && s.Len > 0 || s.Putters > 0 && !q.Full() {
+			return fmt.Errorf("a wake-up is lost: %+v and nothing happens", s)
+		}
+		return nil
+	}
 	for range modelOps {
 		switch op := r.IntN(40); {
 		case op < 10:
@@ -202,12 +211,21 @@ func queueModel(ctx context.Context, r *rand.Rand) (got int, bad error) {
 				dropped += len(m.items)
 				m.items = nil
 			}
-		case op == 31:
-			if err := looptest.WaitIdle(ctx); err != nil {
-				return 0, err
+		case op == 31: // some get woken, some of those canceled, and then?
+			for range q.Stats().Getters / 2 {
+				v := item{r.IntN(3), len(m.next), 0}
+				m.next = append(m.next, 0)
+				if q.TryPut(v) == nil {
+					didPut(v)
+				}
 			}
-			if s := q.Stats(); s.Getters > 0 && s.Len > 0 || s.Putters > 0 && !q.Full() {
-				return 0, fmt.Errorf("a wake-up is lost: %+v and nothing happens", s)
+			for range 3 {
+				if len(ts) > 0 {
+					ts[len(ts)-1-r.IntN(min(len(ts), 10))].Cancel(errBoom)
+				}
+			}
+			if err := quiet(); err != nil {
+				return 0, err
 			}
 		case op == 32:
 			if err := task.Sleep(ctx, time.Duration(r.IntN(2000))*time.Millisecond); err != nil {
@@ -226,6 +244,9 @@ func queueModel(ctx context.Context, r *rand.Rand) (got int, bad error) {
 		if q.Unfinished() != put-got-dropped {
 			return 0, fmt.Errorf("unfinished %d of %d put, %d got, %d dropped", q.Unfinished(), put, got, dropped)
 		}
+	}
+	if err := quiet(); err != nil {
+		return 0, err
 	}
 	// Make room until no producer is left, then tell the consumers that no more comes.
 	for q.Stats().Putters > 0 || q.Len() > 0 {

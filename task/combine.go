@@ -44,17 +44,17 @@ const (
 // cancels nothing, also when it is canceled itself; its error is only that. It
 // suspends even if all are done already. It panics if there are no ws.
 // (asyncio: wait)
-func Wait(ctx context.Context, when When, ws ...future.Waiter) (done, pending []future.Waiter, err error) {
+func Wait[F future.Waiter](ctx context.Context, when When, ws ...F) (done, pending []F, err error) {
 	return wait(ctx, -1, when, ws)
 }
 
 // WaitTimeout is [Wait] that returns after d in any case. The end of d is no
 // error. A negative d sets no limit.
-func WaitTimeout(ctx context.Context, d time.Duration, when When, ws ...future.Waiter) (done, pending []future.Waiter, err error) {
+func WaitTimeout[F future.Waiter](ctx context.Context, d time.Duration, when When, ws ...F) (done, pending []F, err error) {
 	return wait(ctx, d, when, ws)
 }
 
-func wait(ctx context.Context, d time.Duration, when When, ws []future.Waiter) (done, pending []future.Waiter, err error) {
+func wait[F future.Waiter](ctx context.Context, d time.Duration, when When, ws []F) (done, pending []F, err error) {
 	if len(ws) == 0 {
 		panic("task: Wait for nothing")
 	}
@@ -87,12 +87,12 @@ func wait(ctx context.Context, d time.Duration, when When, ws []future.Waiter) (
 }
 
 // distinct drops repetitions, keeping the first of each.
-func distinct(ws []future.Waiter) []future.Waiter {
-	seen := make(map[future.Waiter]struct{}, len(ws))
-	out := make([]future.Waiter, 0, len(ws))
+func distinct[F future.Waiter](ws []F) []F {
+	seen := make(map[*future.Cell]bool, len(ws))
+	out := make([]F, 0, len(ws))
 	for _, w := range ws {
-		if _, ok := seen[w]; !ok {
-			seen[w] = struct{}{}
+		if c := future.CellOf(w); !seen[c] {
+			seen[c] = true
 			out = append(out, w)
 		}
 	}

@@ -224,6 +224,13 @@ func (t *core) suspended() {
 	}
 }
 
+// CheckCurrent implements park.Parker.
+func (t *core) CheckCurrent() {
+	if t.loop.Current() != loop.Running(t) {
+		t.misuse()
+	}
+}
+
 // Park implements park.Parker.
 func (t *core) Park(f park.Waitable) error {
 	w := f.(*future.Cell)

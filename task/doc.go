@@ -26,5 +26,7 @@
 // go to package executor. A sync.Mutex must not be held across a suspension:
 // another task that locks it would block the loop for ever. A body must not call
 // runtime.LockOSThread; see loop.Config.LockThread. It may await only with its own
-// ctx, on the loop: another task's ctx, or another goroutine, panics.
+// ctx and on the loop: another task's ctx panics; so does another goroutine, unless
+// the task happens to run at that moment, which is a data race that -race and
+// loop.Config.Debug see.
 package task

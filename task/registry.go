@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/eddyloop/eddy/coro"
@@ -17,14 +18,16 @@ type registry struct {
 	head   core // of a circular list; head.next is the oldest
 	n      int
 	lastID uint64
+	graves *graveyard
 	ending bool
+	late   int // tasks started since
 }
 
 var registryKey = new(int)
 
 func registryOf(l *loop.Loop) *registry {
 	return l.Local(registryKey, func() any {
-		r := &registry{l: l}
+		r := &registry{l: l, graves: &graveyard{l: l}}
 		r.head.prev, r.head.next = &r.head, &r.head
 		l.Coroutines().Next = func(w *coro.Worker) coro.Body { return follow(w, l) }
 		return r
@@ -37,6 +40,7 @@ func (r *registry) add(t *core) {
 	t.prev, t.next = r.head.prev, &r.head
 	t.prev.next, r.head.prev = t, t
 	if r.ending {
+		r.late++
 		t.flags |= mustCancel
 		t.cause = loop.ErrClosed
 	}
@@ -78,40 +82,40 @@ const (
 	unwindTries  = 100 // panics that a body may recover from
 )
 
-// Unwind ends every task when the loop closes, on the goroutine that closes it,
-// oldest first. From here on no wait succeeds: a body that waits gets a
-// CanceledError, three times; then its wait panics, and panics again, until the
-// body has ended and its deferred calls have run. A machine is stepped with the
-// same error three times and then dropped. The loop calls Unwind.
-func (r *registry) Unwind() {
+// maxLate bounds the tasks that bodies may start while the loop closes.
+const maxLate = 1 << 16
+
+// Unwind ends the oldest task when the loop closes, on the goroutine that closes
+// it, and reports whether there was one. From the first call on no wait succeeds: a
+// body that waits gets a CanceledError, three times; then its wait panics, and
+// panics again, until the body has ended and its deferred calls have run. A machine
+// is stepped with the same error three times and then dropped. The loop calls
+// Unwind until nothing is left.
+func (r *registry) Unwind() (more bool) {
 	r.ending = true
-	for range 1 << 10 { // bodies may start tasks while they end
-		ts := r.all()
-		if len(ts) == 0 {
-			return
-		}
-		for _, t := range ts {
-			t.close()
-		}
-	}
-	for _, t := range r.all() {
+	t := r.head.next
+	switch {
+	case t == &r.head:
+		return false
+	case r.late > maxLate || t.flags&closing != 0: // the latter: its end called Goexit
 		t.self.fail(&future.CanceledError{Cause: loop.ErrClosed})
+	default:
+		t.close()
 	}
+	return true
 }
 
 // close ends one task.
 func (t *core) close() {
-	if t.flags&finished != 0 {
-		return
+	if t.loop.Debug() {
+		t.reportPending()
 	}
 	t.flags |= closing
 	if w := t.waiting; w != nil {
 		w.Unwatch(t)
-		if coreOf(w) == nil {
-			w.Cancel(loop.ErrClosed) // so that a timer or a job is not kept for it
-		}
+		t.waiting = nil
+		t.drop(w)
 	}
-	t.waiting = nil
 	t.flags &^= mustCancel
 	thrown := &future.CanceledError{Cause: loop.ErrClosed}
 	before := t.loop.Enter(t)
@@ -134,6 +138,42 @@ func (t *core) close() {
 	}
 	t.loop.Report(&loop.CallError{Op: "close", Name: t.Name(), Err: errStubborn})
 	t.self.fail(&future.CanceledError{Cause: loop.ErrClosed})
+}
+
+// drop cancels what a task that is closed waited for, unless it is another task, so
+// that no timer or job is kept for it.
+func (t *core) drop(w *future.Cell) {
+	if coreOf(w) != nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			t.loop.Report(&loop.CallError{Op: "OnCancel", Name: t.Name(), Err: coro.NewPanicError(v)})
+		}
+	}()
+	w.Cancel(loop.ErrClosed)
+}
+
+// errPending is reported in debug mode.
+var errPending = errors.New("task: pending when the loop was closed")
+
+// A PendingError is reported in debug mode for a task that was pending when the
+// loop was closed.
+type PendingError struct {
+	Task  string // name, state and what it waited for
+	Where []byte // its stack, if it is a function that has begun
+}
+
+// Error says what was pending.
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("%v: %s\n%s", errPending, e.Task, e.Where)
+}
+
+func (t *core) reportPending() {
+	t.loop.Report(&loop.CallError{
+		Op: "close", Name: t.Name(),
+		Err: &PendingError{Task: t.String(), Where: Stacks(t.loop)[t.id]},
+	})
 }
 
 var errStubborn = fmt.Errorf("task: body recovered from being unwound %d times; its stack is lost", unwindTries)
@@ -164,10 +204,9 @@ var errDropped = fmt.Errorf("task: machine ignored %d cancellations at close and
 // refuse answers a wait when the loop is closing: no, and after a few times a
 // panic, thrown by the worker.
 func (t *core) refuse(w *future.Cell) error {
-	if w != nil && coreOf(w) == nil {
-		w.Cancel(loop.ErrClosed)
+	if w != nil {
+		t.drop(w)
 	}
-	t.waiting = nil
 	t.worker.Suspend()
 	return t.takeCause()
 }

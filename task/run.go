@@ -36,7 +36,7 @@ func Run(ctx context.Context, main func(ctx context.Context) error) error {
 }
 
 // RunConfig is [Run] with a configured loop.
-func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Context) error) (err error) {
+func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Context) error) error {
 	if l, ok := ctx.Value(env.LoopKey).(*loop.Loop); ok && l.Running() {
 		panic("task: Run on a loop: it would block it; use Start, or Run on a goroutine with another ctx")
 	}
@@ -44,10 +44,10 @@ func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Conte
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = join(err, l.Close())
-	}()
-	return RunOn(ctx, l, main)
+	// Not deferred: Goexit has closed the loop already, and a panic that is to end
+	// the process must not wait for that.
+	err = RunOn(ctx, l, main)
+	return join(err, l.Close())
 }
 
 // RunOn is [Run] on a loop of the caller's, which it does not close: it may be
@@ -63,7 +63,7 @@ func RunOn(ctx context.Context, l *loop.Loop, main func(ctx context.Context) err
 	l.WithValues(ctx)
 	t := Go(l.Context(), main)
 	t.SetName("main")
-	end := &mainEnd{ctx: ctx, main: t}
+	end := &canceler{ctx: ctx, t: t}
 	end.Run() // it may have ended already
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.QueueThreadsafe(end) // if the loop is closed main has ended
@@ -76,21 +76,37 @@ func RunOn(ctx context.Context, l *loop.Loop, main func(ctx context.Context) err
 	} else {
 		t.Cancel(err)
 	}
-	return join(err, CancelAll(l))
-}
-
-// mainEnd cancels main when the ctx of Run has ended, once.
-type mainEnd struct {
-	ctx      context.Context
-	main     Any
-	canceled bool
-}
-
-func (e *mainEnd) Run() {
-	if !e.canceled && e.ctx.Err() != nil {
-		e.canceled = true
-		e.main.Cancel(context.Cause(e.ctx))
+	err = join(err, CancelAll(l))
+	// As many turns as asyncio takes to shut down asynchronous generators and the
+	// executor: callbacks of what has just ended are made in them.
+	for range 2 {
+		if nothing := Go(l.Context(), func(context.Context) error { return nil }); l.RunUntil(nothing) != nil {
+			break
+		}
 	}
+	return err
+}
+
+// A canceler cancels a task when a context has ended, once.
+type canceler struct {
+	ctx  context.Context
+	t    Any
+	over bool
+}
+
+func (c *canceler) Run() {
+	if !c.over && c.ctx.Err() != nil {
+		c.over = true
+		c.t.Cancel(causeOf(c.ctx))
+	}
+}
+
+// causeOf returns why a context has ended.
+func causeOf(ctx context.Context) error {
+	if s, ok := ctx.(env.LoopScope); ok {
+		return s.Reason()
+	}
+	return context.Cause(ctx)
 }
 
 // join is errors.Join that leaves a single error as it is: a joined cancellation
@@ -177,6 +193,10 @@ func MainConfig(cfg loop.Config, main func(ctx context.Context) error) {
 		os.Exit(exitInterrupted)
 	}
 	fmt.Fprintln(os.Stderr, err)
+	var p *coro.PanicError
+	if errors.As(err, &p) {
+		os.Stderr.Write(p.Stack)
+	}
 	os.Exit(1)
 }
 
@@ -222,8 +242,11 @@ func CallThreadsafe[T any](ctx context.Context, l *loop.Loop, fn func(ctx contex
 		case <-c.done:
 			return c.v, c.err
 		default:
-			return zero, loop.ErrClosed
 		}
+		if c.t != nil && c.t.Done() { // nobody was left to tell us
+			return c.t.Result()
+		}
+		return zero, loop.ErrClosed
 	}
 }
 

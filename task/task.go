@@ -103,7 +103,8 @@ func Go(ctx context.Context, fn func(ctx context.Context) error) *Task[struct{}]
 	return t
 }
 
-// StartMachine makes a task that steps m. See [Start].
+// StartMachine makes a task that steps m. See [Start]. When a scope that it was
+// started in ends, the machine is canceled, once.
 func StartMachine[T any](ctx context.Context, m Machine[T]) *Task[T] {
 	t := newTask(ctx, m, machine)
 	t.c.loop.Queue(&t.c)
@@ -147,24 +148,10 @@ func newTask[T any](ctx context.Context, m Machine[T], fl flags) *Task[T] {
 // followScope cancels a machine when the scope that it was started in ends. A
 // function's waits see the scope themselves.
 func followScope(t Any, l *loop.Loop, s context.Context) {
-	f := &scopeFollower{t: t, s: s}
+	f := &canceler{ctx: s, t: t}
 	stop := context.AfterFunc(s, func() { _ = l.QueueThreadsafe(f) }) // a closed loop has ended the task
 	unwatch := l.BeforeIdle(f)                                        // a virtual clock does not wait for that
 	t.OnDone(func() { stop(); unwatch() })
-}
-
-// A scopeFollower cancels its task once.
-type scopeFollower struct {
-	t    Any
-	s    context.Context
-	over bool
-}
-
-func (f *scopeFollower) Run() {
-	if !f.over && f.s.Err() != nil {
-		f.over = true
-		f.t.Cancel(context.Cause(f.s))
-	}
 }
 
 // holder returns the innermost context of this module that ctx has.

@@ -358,8 +358,8 @@ func TestUseOfATasksContextElsewherePanics(t *testing.T) {
 		yield(ctx, 1)
 		wantPanic(t, "ctx of sleeper was used to wait outside of the task", func() { _, _ = f.Await(other) })
 		wantPanic(t, "ctx of sleeper was used to wait outside of the task", func() { _ = task.Yield(other) })
-		wantPanic(t, "outside of the task of its ctx", func() { _ = task.Timeout(other, 1, nil) })
-		wantPanic(t, "outside of the task of its ctx", func() { _ = task.Scope(other, nil) })
+		wantPanic(t, "outside of the task", func() { _ = task.Timeout(other, 1, nil) })
+		wantPanic(t, "outside of the task", func() { _ = task.Scope(other, nil) })
 		called := false
 		l.CallSoon(func() {
 			called = true

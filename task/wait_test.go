@@ -151,7 +151,7 @@ func TestEdge066_Wait(t *testing.T) {
 				t.Errorf("%s: done %v, pending %v, %v, after %v", tt.name, names(done), names(pending), err, l.Now().Sub(start))
 			}
 		}
-		wantPanic(t, "Wait for nothing", func() { _, _, _ = task.Wait(ctx, task.AllCompleted) })
+		wantPanic(t, "Wait for nothing", func() { _, _, _ = task.Wait[future.Waiter](ctx, task.AllCompleted) })
 
 		w := task.Go(ctx, func(ctx context.Context) error {
 			_, _, err := task.WaitTimeout(ctx, time.Hour, task.AllCompleted, ws["never"])

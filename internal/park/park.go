@@ -26,15 +26,20 @@ type Parker interface {
 	Yield() error
 	// Loop returns the loop it runs on.
 	Loop() *loop.Loop
+	// CheckCurrent panics if it is not the computation that runs.
+	CheckCurrent()
 }
 
-// From returns the computation that ctx belongs to. It panics with a sentence
-// that begins with what if there is none.
+// From returns the computation that ctx belongs to, which is about to wait. It
+// panics if that is not the one that runs, and, with a sentence that begins with
+// what, if there is none.
 func From(ctx context.Context, what string) Parker {
-	if p, ok := ctx.(Parker); ok {
-		return p
+	p, ok := ctx.(Parker)
+	if !ok {
+		p, ok = ctx.Value(env.TaskKey).(Parker)
 	}
-	if p, ok := ctx.Value(env.TaskKey).(Parker); ok {
+	if ok {
+		p.CheckCurrent()
 		return p
 	}
 	panic(what + " outside of a task: ctx must come from a task's body")
