@@ -131,7 +131,7 @@ func calibrate(run func(m *meter), target time.Duration) int {
 
 // onLoop calls fn as the main task of a new loop, and closes that.
 func onLoop(fn func(ctx context.Context, l *loop.Loop)) {
-	must(task.Run(context.Background(), func(ctx context.Context) error {
+	must(task.RunConfig(context.Background(), loop.Config{Wait: waiting}, func(ctx context.Context) error {
 		fn(ctx, loop.FromContext(ctx))
 		return nil
 	}))

@@ -85,7 +85,11 @@ func Report(l *loop.Loop) string {
 	var b strings.Builder
 	stacks := task.Stacks(l)
 	for _, t := range task.All(l) {
-		fmt.Fprintf(&b, "%s, %s\n", t, t.Body())
+		fmt.Fprintf(&b, "%s, %s", t, t.Body())
+		if by, ok := t.CanceledBy(); ok {
+			fmt.Fprintf(&b, ", canceled by %q", by)
+		}
+		b.WriteString("\n")
 		for line := range strings.Lines(string(stacks[t.ID()])) {
 			b.WriteString("\t" + line)
 		}

@@ -295,6 +295,7 @@ func (t *core) cancel(cause error) bool {
 		return false
 	}
 	t.cancels++
+	registryOf(t.loop).noteCancel(t)
 	if t.flags&walking != 0 {
 		// We came back by a circle of awaits. Nobody else will end it.
 		t.breakCircle(cause)
@@ -372,6 +373,9 @@ func (t *core) Fault(err error) {
 func (t *core) finish() {
 	t.flags |= finished
 	t.waiting = nil
+	if t.cancels > 0 {
+		registryOf(t.loop).forgetCancel(t)
+	}
 	t.prev.next, t.next.prev = t.next, t.prev
 	t.prev, t.next = nil, nil
 	t.end()

@@ -19,8 +19,11 @@ type registry struct {
 	n      int
 	lastID uint64
 	graves *graveyard
-	ending bool
-	late   int // tasks started since
+
+	cancelers map[*core]string // who canceled a task that is not done, last
+	machines  map[any]*core    // in debug mode: the machines that run
+	ending    bool
+	late      int // tasks started since
 }
 
 var registryKey = new(int)
@@ -44,6 +47,32 @@ func (r *registry) add(t *core) {
 		t.flags |= mustCancel
 		t.cause = loop.ErrClosed
 	}
+}
+
+// noteCancel remembers for dumps who cancels t: the task that runs, or "" in a
+// callback.
+func (r *registry) noteCancel(t *core) {
+	by := ""
+	if c, ok := r.l.Current().(*core); ok {
+		by = c.Name()
+	}
+	if r.cancelers == nil {
+		r.cancelers = make(map[*core]string)
+	}
+	r.cancelers[t] = by
+}
+
+func (r *registry) forgetCancel(t *core) { delete(r.cancelers, t) }
+
+// noteMachine panics in debug mode if a machine is to run twice at a time.
+func (r *registry) noteMachine(m any, t *core) {
+	if other := r.machines[m]; other != nil && other.flags&finished == 0 {
+		panic("task: the machine of " + other.Name() + " is started a second time")
+	}
+	if r.machines == nil {
+		r.machines = make(map[any]*core)
+	}
+	r.machines[m] = t
 }
 
 // all returns the tasks that are not done, oldest first.

@@ -56,6 +56,9 @@ type Any interface {
 	Body() string
 	// Awaits returns what the task waits for, or nil if it is ready or done.
 	Awaits() future.Waiter
+	// CanceledBy returns the name of the task that last canceled this one, ""
+	// for a callback, and false if it was not canceled or is done.
+	CanceledBy() (name string, ok bool)
 }
 
 // A Task is a computation on a loop, and the future of its result: Await, Result,
@@ -137,7 +140,11 @@ func newTask[T any](ctx context.Context, m Machine[T], fl flags) *Task[T] {
 	t.c.loop, t.c.self, t.c.flags = l, t, fl
 	t.c.env.Store(e)
 	future.Init(&t.fut, l, t)
-	registryOf(l).add(&t.c)
+	r := registryOf(l)
+	if fl&machine != 0 && l.Debug() && reflect.TypeOf(m).Comparable() {
+		r.noteMachine(m, &t.c)
+	}
+	r.add(&t.c)
 	if fl&machine != 0 && e.Scope != nil {
 		followScope(t, l, e.Scope)
 	}
@@ -293,6 +300,13 @@ func (t *Task[T]) Awaits() future.Waiter {
 		return w
 	}
 	return nil
+}
+
+// CanceledBy returns the name of the task that last called Cancel on this one, ""
+// if a callback did, and false if nobody has or if the task is done.
+func (t *Task[T]) CanceledBy() (name string, ok bool) {
+	name, ok = registryOf(t.c.loop).cancelers[&t.c]
+	return name, ok
 }
 
 // String returns the task's name, state, and what it waits for.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/stream"
 	"github.com/eddyloop/eddy/task"
 )
@@ -18,6 +19,7 @@ import (
 func runEcho(fs *flag.FlagSet, args []string) int {
 	style := fs.String("style", "stream", "stream: a function with a stack for each connection; machine: a state machine")
 	addr := fs.String("addr", "127.0.0.1:7777", "where to listen")
+	wait := fs.String("wait", "auto", "how the loop waits: auto, sleep or doze; see loop.WaitPolicy")
 	port := fs.Int("port", 0, "listen on 127.0.0.1 and this port instead")
 	if !parse(fs, args) {
 		return 2
@@ -33,8 +35,14 @@ func runEcho(fs *flag.FlagSet, args []string) int {
 		fmt.Fprintf(os.Stderr, "demo echo: no style %q\n", *style)
 		return 2
 	}
-	status := 0
-	task.Main(func(ctx context.Context) error {
+	policy, ok := map[string]loop.WaitPolicy{
+		"auto": loop.WaitAuto, "sleep": loop.WaitSleep, "doze": loop.WaitDoze,
+	}[*wait]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "demo echo: no way to wait %q\n", *wait)
+		return 2
+	}
+	task.MainConfig(loop.Config{Wait: policy}, func(ctx context.Context) error {
 		ln, err := stream.Listen(ctx, "tcp", *addr)
 		if err != nil {
 			return err
@@ -47,7 +55,7 @@ func runEcho(fs *flag.FlagSet, args []string) int {
 		}
 		return err
 	})
-	return status
+	return 0
 }
 
 // bufferSize is what one read takes at most.

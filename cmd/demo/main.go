@@ -18,7 +18,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"tour", "", "serve 500 clients, 200 lines each, through an executor; then account for every line", runTour},
-		{"echo", "[-style stream|machine] [-addr HOST:PORT | -port N]", "a TCP echo server", runEcho},
+		{"echo", "[-style stream|machine] [-addr HOST:PORT | -port N] [-wait auto|sleep|doze]", "a TCP echo server", runEcho},
 		{"cutlery", "[N]", "10 robots pass knives and forks around, with tasks and with goroutines; none may be missing", runCutlery},
 	}
 }
@@ -53,7 +53,7 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: demo SUBCOMMAND [flags]")
 	fmt.Fprintln(w)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.about)
 	}
 }
 
