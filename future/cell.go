@@ -236,3 +236,11 @@ func (d *doneCall) Run() {
 // Producer returns who was made the future's Canceler, or nil: a task, if it is a
 // task's future.
 func (c *Cell) Producer() Canceler { return c.canceler }
+
+// describe names the producer of a future, or the future.
+func describe(c *Cell) string {
+	if n, ok := c.canceler.(interface{ Name() string }); ok {
+		return n.Name()
+	}
+	return c.String()
+}

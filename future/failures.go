@@ -45,6 +45,7 @@ type failures struct {
 type unseen struct {
 	err  error
 	name string
+	site string
 }
 
 var failuresKey = new(int)
@@ -70,7 +71,7 @@ func (f *failures) Run() {
 		}
 		c.recorded = true
 		f.last++
-		f.unseen[f.last] = unseen{err: c.err, name: c.name()}
+		f.unseen[f.last] = unseen{err: c.err, name: c.name(), site: c.site()}
 		f.number[key(c)] = f.last
 		runtime.AddCleanup(c, f.gone, gone{f.last, key(c)})
 	}
@@ -118,7 +119,15 @@ func (f *failures) Closed() {
 }
 
 func (f *failures) report(u unseen) {
-	f.l.Report(&loop.CallError{Op: "result never retrieved", Name: u.name, Err: u.err})
+	f.l.Report(&loop.CallError{Op: "result never retrieved", Name: u.name, Site: u.site, Err: u.err})
+}
+
+// site returns where the producer was started, in debug mode.
+func (c *Cell) site() string {
+	if s, ok := c.canceler.(interface{ Site() string }); ok {
+		return s.Site()
+	}
+	return ""
 }
 
 // name returns the producer's name.

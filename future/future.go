@@ -220,16 +220,28 @@ type Outcome[T any] struct {
 
 // String returns the state and the outcome.
 func (f *Future[T]) String() string {
-	switch f.state {
-	case Resolved:
+	if f.state == Resolved {
+		if _, ok := any(f.value).(Waiter); ok {
+			return fmt.Sprintf("future resolved with a %T", f.value) // it may be this one
+		}
 		return fmt.Sprintf("future resolved %v", f.value)
+	}
+	return f.Cell.String()
+}
+
+// String returns the state, who will settle a pending future if that is known, and
+// the error of a failed one.
+func (c *Cell) String() string {
+	switch c.state {
 	case Pending:
-		if s, ok := f.canceler.(fmt.Stringer); ok {
+		if s, ok := c.canceler.(fmt.Stringer); ok {
 			return s.String()
 		}
 		return "future pending"
+	case Resolved:
+		return "future resolved"
 	}
-	return fmt.Sprintf("future %v: %v", f.state, f.err)
+	return fmt.Sprintf("future %v: %v", c.state, c.err)
 }
 
 // A Promise is the write side of a future. It is a value; its copies write the

@@ -6,6 +6,7 @@ package future
 // what the producer's own code returned: the first who awaits the future gets
 // err itself, others a CanceledError caused by it.
 func Settle[T any](f *Future[T], v T, err error) bool {
+	checkSettle(f.canceler)
 	if err == nil {
 		return Promise[T]{f}.Resolve(v)
 	}
@@ -14,6 +15,17 @@ func Settle[T any](f *Future[T], v T, err error) bool {
 	return ok
 }
 
+// checkSettle panics for the future of a task that is not done: only the task
+// settles it.
+func checkSettle(c Canceler) {
+	if t, ok := c.(interface{ Settling() bool }); ok && !t.Settling() {
+		panic("future: Settle of the future of a task")
+	}
+}
+
 // SettleCanceled ends a future that is pending as canceled, as Promise.Cancel
 // does.
-func SettleCanceled[T any](f *Future[T], cause error) bool { return Promise[T]{f}.Cancel(cause) }
+func SettleCanceled[T any](f *Future[T], cause error) bool {
+	checkSettle(f.canceler)
+	return Promise[T]{f}.Cancel(cause)
+}

@@ -49,6 +49,14 @@ func (s *shield[T]) Run() {
 	s.outer.settle(f.state, err)
 }
 
+// String says what is shielded.
+func (s *shield[T]) String() string {
+	if s.inner == nil {
+		return "shield"
+	}
+	return "shield of " + describe(&s.inner.Cell)
+}
+
 // Stopped tells the inner future that nobody waits.
 func (s *shield[T]) Stopped() bool { return s.inner == nil }
 
@@ -86,6 +94,9 @@ func (a *after) Run() {
 		a.f.settle(Resolved, nil)
 	}
 }
+
+// String says what is waited for.
+func (a *after) String() string { return "timer" }
 
 // CancelFuture stops the timer. One that is due already finds the future settled.
 func (a *after) CancelFuture(cause error) bool {

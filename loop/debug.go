@@ -74,8 +74,12 @@ func (d *debugger) stop() {
 
 // run makes a call under watch.
 func (d *debugger) run(r Runnable) {
+	name, site := callName(r), ""
+	if s, ok := r.(interface{ Site() string }); ok {
+		site = s.Site()
+	}
 	d.mu.Lock()
-	d.name, d.site, d.since, d.reported = callName(r), "", time.Now(), false
+	d.name, d.site, d.since, d.reported = name, site, time.Now(), false
 	d.mu.Unlock()
 	r.Run()
 	d.mu.Lock()

@@ -388,6 +388,9 @@ func (t *core) trace(kind loop.TaskEventKind) {
 	}
 }
 
+// Site returns where the task was started, in debug mode.
+func (t *core) Site() string { return t.Env().Site }
+
 // Name returns the task's name.
 func (t *core) Name() string {
 	if t.name != nil {

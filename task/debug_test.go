@@ -87,3 +87,43 @@ func TestWhoCanceledWhomIsKept(t *testing.T) {
 		return nil
 	})
 }
+
+func TestDebugModeTellsWhereAFailedTaskWasStarted(t *testing.T) {
+	var site string
+	looptest.RunConfig(t, looptest.Config{Loop: loop.Config{
+		Debug:   true,
+		OnError: func(e *loop.CallError) { site = e.Site },
+	}}, func(ctx context.Context) error {
+		failing := task.Go(ctx, func(context.Context) error { return errors.New("failed") })
+		if !strings.Contains(failing.Site(), "debug_test.go:") {
+			t.Errorf("Site = %q", failing.Site())
+		}
+		return task.Sleep(ctx, time.Second)
+	})
+	if !strings.Contains(site, "debug_test.go:") {
+		t.Errorf("the report's Site = %q", site)
+	}
+}
+
+func TestVarOfAnInterfaceTypeHoldsNil(t *testing.T) {
+	looptest.Run(t, func(ctx context.Context) error {
+		v := task.NewVar[error]("err")
+		v.Set(ctx, nil)
+		if err, ok := v.Lookup(ctx); err != nil || !ok {
+			t.Errorf("Lookup = %v, %v", err, ok)
+		}
+		return nil
+	})
+}
+
+func TestOnlyATaskSettlesItsFuture(t *testing.T) {
+	looptest.Run(t, func(ctx context.Context) error {
+		w := task.Start(ctx, func(ctx context.Context) (int, error) { return 1, task.Sleep(ctx, 1) })
+		wantPanic(t, "of a task", func() { future.Settle(w.Future, 2, nil) })
+		v, err := w.Await(ctx)
+		if v != 1 {
+			t.Errorf("Await = %d", v)
+		}
+		return err
+	})
+}

@@ -103,7 +103,7 @@ func (g *Group) leave(err error) error {
 		if g.aborting {
 			ctx = context.WithoutCancel(g.parent) // a scope that has ended has had its say
 		}
-		future.Init(&g.completed, g.l, nil)
+		future.Init(&g.completed, g.l, g)
 		g.awaiting = true
 		_, interrupted := g.completed.Await(ctx)
 		g.awaiting = false
@@ -257,6 +257,12 @@ func (g *Group) Cancel() {
 		g.parent.cancel(nil)
 	}
 }
+
+// CancelFuture ends the scope's wait for its tasks. It is for package future.
+func (g *Group) CancelFuture(cause error) bool { return future.SettleCanceled(&g.completed, cause) }
+
+// String says how many tasks the group has.
+func (g *Group) String() string { return fmt.Sprintf("group of %d", g.n) }
 
 // abort cancels the tasks, oldest first.
 func (g *Group) abort() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
@@ -63,6 +65,19 @@ func (r *registry) noteCancel(t *core) {
 }
 
 func (r *registry) forgetCancel(t *core) { delete(r.cancelers, t) }
+
+// startSite returns where a task is being started: the first caller outside of
+// this package.
+func startSite() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !more || !strings.Contains(f.Function, "eddy/task.") {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+	}
+}
 
 // noteMachine panics in debug mode if a machine is to run twice at a time.
 func (r *registry) noteMachine(m any, t *core) {

@@ -8,7 +8,7 @@ import (
 	"github.com/eddyloop/eddy/loop"
 )
 
-// Stacks returns the stacks of the loop's stackful tasks that are suspended, by
+// Stacks returns the stacks of the loop's tasks that are functions and have begun, by
 // task ID, as runtime.Stack prints them. It stops the program for as long as the
 // runtime needs to print all goroutines. It must be called on the loop.
 func Stacks(l *loop.Loop) map[uint64][]byte {

@@ -94,6 +94,9 @@ func (procFunc) Result() struct{}                                   { panic("tas
 // A panic in fn fails the task with a [*coro.PanicError]; see [coro] for
 // runtime.Goexit. An error that nobody retrieves is reported to the loop's OnError.
 func Start[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Task[T] {
+	if fn == nil {
+		panic("task: Start with a nil function")
+	}
 	t := newTask[T](ctx, bodyFunc[T](fn), 0)
 	t.c.loop.Queue(&t.c)
 	return t
@@ -101,6 +104,9 @@ func Start[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) 
 
 // Go is [Start] for a body without a result.
 func Go(ctx context.Context, fn func(ctx context.Context) error) *Task[struct{}] {
+	if fn == nil {
+		panic("task: Go with a nil function")
+	}
 	t := newTask[struct{}](ctx, procFunc(fn), 0)
 	t.c.loop.Queue(&t.c)
 	return t
@@ -141,8 +147,13 @@ func newTask[T any](ctx context.Context, m Machine[T], fl flags) *Task[T] {
 	t.c.env.Store(e)
 	future.Init(&t.fut, l, t)
 	r := registryOf(l)
-	if fl&machine != 0 && l.Debug() && reflect.TypeOf(m).Comparable() {
-		r.noteMachine(m, &t.c)
+	if l.Debug() {
+		if fl&machine != 0 && reflect.TypeOf(m).Kind() == reflect.Pointer {
+			r.noteMachine(m, &t.c)
+		}
+		own := *e
+		own.Site = startSite()
+		t.c.env.Store(&own)
 	}
 	r.add(&t.c)
 	if fl&machine != 0 && e.Scope != nil {
@@ -258,6 +269,13 @@ func (t *Task[T]) fail(err error) {
 }
 
 func (t *Task[T]) taskCore() *core { return &t.c }
+
+// Settling reports whether the task is settling its future. It is for package
+// future.
+func (t *Task[T]) Settling() bool { return t.c.flags&finished != 0 }
+
+// Site returns where the task was started, as file:line, in debug mode, else "".
+func (t *Task[T]) Site() string { return t.c.Site() }
 
 // CancelFuture is Cancel of the task's future. It is for package future.
 func (t *Task[T]) CancelFuture(cause error) bool { return t.c.cancel(cause) }

@@ -38,7 +38,8 @@ func (v *Var[T]) Get(ctx context.Context) T {
 // Lookup returns the value and whether one was set.
 func (v *Var[T]) Lookup(ctx context.Context) (T, bool) {
 	if val, ok := holder(ctx).Env().Lookup(v); ok {
-		return val.(T), true
+		v, _ := val.(T) // a nil interface is one, too
+		return v, true
 	}
 	var none T
 	return none, false

@@ -17,6 +17,8 @@ type Env struct {
 	Scope context.Context
 	// Vars are the task-local variables that were set, each key once.
 	Vars []Var
+	// Site is where the task was started that this Env was made for, in debug mode.
+	Site string
 }
 
 // A Var is the value of one task-local variable.

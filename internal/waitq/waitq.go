@@ -29,14 +29,21 @@ type Waiter struct {
 	q          *Queue
 	prev, next *Waiter
 	queued     bool
+	what       string
 }
+
+// CancelFuture ends the wait. It is for package future.
+func (w *Waiter) CancelFuture(cause error) bool { return future.SettleCanceled(&w.f, cause) }
+
+// String says what is waited for.
+func (w *Waiter) String() string { return w.what }
 
 // Push adds a waiter for the task of ctx, which must then call Await. what
 // begins the message of the panic on misuse.
 func (q *Queue) Push(ctx context.Context, what string) *Waiter {
 	l := q.Bind(ctx, what)
-	w := &Waiter{q: q, prev: q.last, queued: true}
-	future.Init(&w.f, l, nil)
+	w := &Waiter{q: q, prev: q.last, queued: true, what: what}
+	future.Init(&w.f, l, w)
 	if q.last == nil {
 		q.first = w
 	} else {
