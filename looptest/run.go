@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
+	"github.com/eddyloop/eddy/poller"
 	"github.com/eddyloop/eddy/task"
 )
 
@@ -24,6 +26,11 @@ type Config struct {
 	Start time.Time
 	// Real uses the system's clock: for tests of sockets and processes.
 	Real bool
+	// Shuffle permutes what is promised to nobody, drawn from Seed: the order of
+	// descriptors that are ready together. A test that fails prints its seed.
+	Shuffle bool
+	// Seed is that of Shuffle. Default 0: a new one each time.
+	Seed uint64
 }
 
 // Run runs fn as a task on a loop with a virtual clock, until it is done, and
@@ -47,6 +54,9 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 			t.Helper()
 			t.Errorf("%v\n%s", e, e.Stack())
 		}
+	}
+	if cfg.Shuffle {
+		shuffle(t, &cfg)
 	}
 	l, err := loop.New(cfg.Loop)
 	if err != nil {
@@ -76,6 +86,30 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 			t.Fatalf("%v\n%s", err, p.Stack)
 		}
 		t.Fatal(err)
+	}
+}
+
+// shuffle makes the loop's poller one that shuffles.
+func shuffle(t testing.TB, cfg *Config) {
+	seed := cfg.Seed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("looptest: Config{Shuffle: true, Seed: %d}", seed)
+		}
+	})
+	open := cfg.Loop.Poller
+	if open == nil {
+		open = poller.New
+	}
+	cfg.Loop.Poller = func() (poller.Poller, error) {
+		p, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return ShufflePoller(p, seed), nil
 	}
 }
 
