@@ -99,7 +99,7 @@ func TestOnCancelLeavesItToTheProducer(t *testing.T) {
 			{"resolves", func(p future.Promise[int]) bool { return !p.Resolve(5) }, "false, future resolved 5"},
 		} {
 			f, p := future.New[int](l)
-			p.OnCancel(func(cause error) bool { j.log("%s asked: %v", tt.name, cause); return tt.hook(p) })
+			p.OnCancel(func(cause error) bool { j.Log("%s asked: %v", tt.name, cause); return tt.hook(p) })
 			if got := fmt.Sprintf("%v, %v", f.Cancel(errBoom), f); got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 			}
@@ -108,7 +108,7 @@ func TestOnCancelLeavesItToTheProducer(t *testing.T) {
 				t.Errorf("%s: %v after Promise.Cancel, or Cancel has an effect", tt.name, f)
 			}
 		}
-		j.want(t, "refuses asked: boom", "later asked: boom", "settles asked: boom", "resolves asked: boom")
+		j.Want(t, "refuses asked: boom", "later asked: boom", "settles asked: boom", "resolves asked: boom")
 	})
 }
 
@@ -121,12 +121,12 @@ func TestEdge025_CallbacksAreQueuedInOrder(t *testing.T) {
 		run(t, func(ctx context.Context, l *loop.Loop) {
 			var j journal
 			f, p := future.New[int](l)
-			log := func(s string) func() { return func() { j.log("%s", s) } }
+			log := func(s string) func() { return func() { j.Log("%s", s) } }
 			f.OnDone(func() {
-				j.log("a")
+				j.Log("a")
 				f.OnDone(log("added by a"))
 			})
-			task.Go(ctx, func(ctx context.Context) error { _, _ = f.Await(ctx); j.log("task"); return nil })
+			task.Go(ctx, func(ctx context.Context) error { _, _ = f.Await(ctx); j.Log("task"); return nil })
 			yield(ctx, 1)
 			f.OnDone(log("b"))
 			same := log("same")
@@ -136,9 +136,9 @@ func TestEdge025_CallbacksAreQueuedInOrder(t *testing.T) {
 			settle(p)
 			f.OnDone(log("on a settled one"))
 			l.CallSoon(log("queued after"))
-			j.log("settled")
+			j.Log("settled")
 			yield(ctx, 3)
-			j.want(t, "settled", "queued before", "a", "task", "b", "same", "same", "on a settled one", "queued after", "added by a")
+			j.Want(t, "settled", "queued before", "a", "task", "b", "same", "same", "on a settled one", "queued after", "added by a")
 			_ = how
 		})
 	}
@@ -148,33 +148,33 @@ func TestEdge026_StoppedCallbacks(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		var j journal
 		f, p := future.New[int](l)
-		log := func(s string) func() { return func() { j.log("%s", s) } }
+		log := func(s string) func() { return func() { j.Log("%s", s) } }
 		stopA := f.OnDone(log("a"))
 		stopB := f.OnDone(log("b"))
 		stopC := f.OnDone(log("c"))
 		f.OnDone(log("d"))
-		j.log("before %v %v", stopA(), stopA())
+		j.Log("before %v %v", stopA(), stopA())
 		p.Resolve(1)
 		stopE := f.OnDone(log("e"))
-		j.log("queued %v %v", stopB(), stopE())
+		j.Log("queued %v %v", stopB(), stopE())
 		yield(ctx, 2)
-		j.log("after %v", stopC())
-		j.want(t, "before true false", "queued true true", "c", "d", "after false")
+		j.Log("after %v", stopC())
+		j.Want(t, "before true false", "queued true true", "c", "d", "after false")
 
 		// A callback that stops those behind it, and itself.
 		f, p = future.New[int](l)
 		var stop []func() bool
 		for i := range 3 {
 			stop = append(stop, f.OnDone(func() {
-				j.log("%d", i)
+				j.Log("%d", i)
 				for k := range stop {
-					j.log("%v", stop[k]())
+					j.Log("%v", stop[k]())
 				}
 			}))
 		}
 		p.Resolve(1)
 		yield(ctx, 2)
-		j.want(t, "0", "false", "true", "true")
+		j.Want(t, "0", "false", "true", "true")
 
 		// The only one, and all of several.
 		f, p = future.New[int](l)
@@ -194,7 +194,7 @@ func TestEdge053_CallbacksRunInTheContextTheyWereMadeIn(t *testing.T) {
 		var j journal
 		f, p := future.New[int](l)
 		say := func() {
-			j.log("%v, task %v", l.Context().Value(key{}), task.FromContext(l.Context()))
+			j.Log("%v, task %v", l.Context().Value(key{}), task.FromContext(l.Context()))
 		}
 		for _, v := range []string{"a", "b"} {
 			tk := task.Go(context.WithValue(ctx, key{}, v), func(context.Context) error { f.OnDone(say); return nil })
@@ -204,7 +204,7 @@ func TestEdge053_CallbacksRunInTheContextTheyWereMadeIn(t *testing.T) {
 		yield(ctx, 3)
 		f.OnDone(say)
 		yield(ctx, 2)
-		j.want(t, "a, task <nil>", "b, task <nil>", "<nil>, task <nil>")
+		j.Want(t, "a, task <nil>", "b, task <nil>", "<nil>, task <nil>")
 	})
 }
 
@@ -393,7 +393,7 @@ type watcher struct {
 	stopped bool
 }
 
-func (w *watcher) Run()          { w.j.log("%s", w.name) }
+func (w *watcher) Run()          { w.j.Log("%s", w.name) }
 func (w *watcher) Stopped() bool { return w.stopped }
 
 func TestWatchAndUnwatch(t *testing.T) {
@@ -407,17 +407,17 @@ func TestWatchAndUnwatch(t *testing.T) {
 		}
 		ws[1].stopped = true // and never unwatched
 		ws[2].stopped = true
-		j.log("%v %v %v", f.Unwatch(ws[2]), f.Unwatch(ws[4]), f.Unwatch(&watcher{}))
+		j.Log("%v %v %v", f.Unwatch(ws[2]), f.Unwatch(ws[4]), f.Unwatch(&watcher{}))
 		p.Resolve(1)
-		j.log("%v", f.Unwatch(ws[0]))
+		j.Log("%v", f.Unwatch(ws[0]))
 		yield(ctx, 2)
-		j.want(t, "true true false", "false", "0", "3", "5")
+		j.Want(t, "true true false", "false", "0", "3", "5")
 		g, q := future.New[int](l)
 		g.Watch(ws[0])
-		j.log("%v %v %v", g.Unwatch(ws[3]), g.Unwatch(ws[0]), g.Unwatch(ws[0]))
+		j.Log("%v %v %v", g.Unwatch(ws[3]), g.Unwatch(ws[0]), g.Unwatch(ws[0]))
 		q.Resolve(1)
 		yield(ctx, 2)
-		j.want(t, "false true false")
+		j.Want(t, "false true false")
 	})
 }
 

@@ -15,10 +15,10 @@ func (j *journal) enter(ctx context.Context, name string, b *locks.Barrier) *tas
 	return task.Go(ctx, func(ctx context.Context) error {
 		i, err := b.Wait(ctx)
 		if err != nil {
-			j.log("%s %s", name, outcome(err))
+			j.Log("%s %s", name, outcome(err))
 			return nil
 		}
-		j.log("%s %d", name, i)
+		j.Log("%s %d", name, i)
 		return nil
 	})
 }
@@ -38,7 +38,7 @@ func TestEdge097_BarrierIndexIsTheOrderOfArrival(t *testing.T) {
 				j.enter(ctx, name, b)
 				idle(t, ctx)
 			}
-			j.want(t, "c 2", "a 0", "b 1")
+			j.Want(t, "c 2", "a 0", "b 1")
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestEdge097_NewcomersWaitWhileItDrains(t *testing.T) {
 		j.enter(ctx, "c", b)
 		j.enter(ctx, "d", b)
 		idle(t, ctx)
-		j.want(t, "b 1", "a 0", "d 1", "c 0")
+		j.Want(t, "b 1", "a 0", "d 1", "c 0")
 	})
 }
 
@@ -122,7 +122,7 @@ func TestEdge097_ResetBreaksOnlyThoseWhoWait(t *testing.T) {
 		}
 		must(t, b.Reset(ctx)) // again, at that moment: changes nothing
 		idle(t, ctx)
-		j.want(t, "a locks: barrier broken", "b locks: barrier broken", "e 2", "c 0", "d 1")
+		j.Want(t, "a locks: barrier broken", "b locks: barrier broken", "e 2", "c 0", "d 1")
 		must(t, b.Reset(ctx))
 	})
 }
@@ -138,7 +138,7 @@ func TestEdge097_ResetWhileItDrains(t *testing.T) {
 		must(t, b.Reset(ctx))
 		idle(t, ctx)
 		// As in asyncio: those that have not left are broken, too.
-		j.want(t, "c 2", "a locks: barrier broken", "b locks: barrier broken")
+		j.Want(t, "c 2", "a locks: barrier broken", "b locks: barrier broken")
 	})
 }
 
@@ -157,7 +157,7 @@ func TestEdge097_AbortBreaksAllUntilReset(t *testing.T) {
 		}
 		j.enter(ctx, "d", b)
 		idle(t, ctx)
-		j.want(t, "a locks: barrier broken", "b locks: barrier broken", "c locks: barrier broken", "d locks: barrier broken")
+		j.Want(t, "a locks: barrier broken", "b locks: barrier broken", "c locks: barrier broken", "d locks: barrier broken")
 		must(t, b.Reset(ctx))
 		if b.Broken() {
 			t.Error("broken after Reset")
@@ -166,7 +166,7 @@ func TestEdge097_AbortBreaksAllUntilReset(t *testing.T) {
 			j.enter(ctx, name, b)
 		}
 		idle(t, ctx)
-		j.want(t, "g 2", "e 0", "f 1")
+		j.Want(t, "g 2", "e 0", "f 1")
 	})
 }
 
@@ -181,7 +181,7 @@ func TestEdge097_AbortThenResetWhileTheyLeave(t *testing.T) {
 		j.enter(ctx, "b", b)
 		j.enter(ctx, "c", b)
 		idle(t, ctx)
-		j.want(t, "a locks: barrier broken", "c 1", "b 0")
+		j.Want(t, "a locks: barrier broken", "c 1", "b 0")
 	})
 }
 
@@ -194,7 +194,7 @@ func TestEdge097_CanceledWaiterLeavesTheOthersWaiting(t *testing.T) {
 		idle(t, ctx)
 		a.Cancel(errBoom)
 		idle(t, ctx)
-		j.want(t, "a Canceled(boom)")
+		j.Want(t, "a Canceled(boom)")
 		if b.Waiting() != 1 || b.Broken() {
 			t.Errorf("%d wait, broken %v; want one, unbroken", b.Waiting(), b.Broken())
 		}
@@ -206,7 +206,7 @@ func TestEdge097_CanceledWaiterLeavesTheOthersWaiting(t *testing.T) {
 		idle(t, ctx)
 		// Those who remain number from what is there: c is the third that came and
 		// the second that waits.
-		j.want(t, "d 2", "b 1", "c 1")
+		j.Want(t, "d 2", "b 1", "c 1")
 	})
 }
 
@@ -222,12 +222,12 @@ func TestEdge097_CancelWhileItDrains(t *testing.T) {
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		idle(t, ctx)
-		j.want(t, "c 2", "a Canceled(boom)", "b 1")
+		j.Want(t, "c 2", "a Canceled(boom)", "b 1")
 		for _, name := range []string{"d", "e", "f"} {
 			j.enter(ctx, name, b)
 		}
 		idle(t, ctx)
-		j.want(t, "f 2", "d 0", "e 1")
+		j.Want(t, "f 2", "d 0", "e 1")
 	})
 }
 
@@ -250,7 +250,7 @@ func TestBarrierTimeout(t *testing.T) {
 		j.enter(ctx, "a", b)
 		j.enter(ctx, "b", b)
 		idle(t, ctx)
-		j.want(t, "b 1", "a 0")
+		j.Want(t, "b 1", "a 0")
 	})
 }
 

@@ -147,12 +147,12 @@ func TestCancelAtEveryStep(t *testing.T) {
 				run(t, func(ctx context.Context) {
 					var j journal
 					s := sub.make(t, ctx)
-					a := j.logs(ctx, "a", s.wait)
-					j.logs(ctx, "b", s.wait)
+					a := j.Logs(ctx, "a", s.wait)
+					j.Logs(ctx, "b", s.wait)
 					idle(t, ctx)
 					tt.do(ctx, s, func() bool { return a.Cancel(errBoom) })
 					sleep(ctx, time.Minute)
-					j.want(t, tt.want...)
+					j.Want(t, tt.want...)
 					if !s.idle() {
 						t.Error("something is still taken, or waited for")
 					}
@@ -189,7 +189,7 @@ func TestScopeEndsAtEveryStep(t *testing.T) {
 					run(t, func(ctx context.Context) {
 						var j journal
 						s := sub.make(t, ctx)
-						j.logs(ctx, "a", func(ctx context.Context) error {
+						j.Logs(ctx, "a", func(ctx context.Context) error {
 							sub, cancel := task.WithTimeout(ctx, time.Second)
 							defer cancel()
 							if how == "own" {
@@ -198,19 +198,19 @@ func TestScopeEndsAtEveryStep(t *testing.T) {
 							_, err := task.Go(sub, s.wait).Await(ctx)
 							return err
 						})
-						j.logs(ctx, "b", s.wait)
+						j.Logs(ctx, "b", s.wait)
 						idle(t, ctx)
 						tt.do(ctx, s)
 						sleep(ctx, time.Minute)
 						if sub.name == "Barrier" && tt.want[0] != "a ok" || how == "inherited" {
 							// b first: others had to come, or a has another to wait for.
-							for i := range j.lines {
-								if i > 0 && j.lines[i] < j.lines[i-1] {
-									j.lines[i], j.lines[i-1] = j.lines[i-1], j.lines[i]
+							for i := range j.Lines {
+								if i > 0 && j.Lines[i] < j.Lines[i-1] {
+									j.Lines[i], j.Lines[i-1] = j.Lines[i-1], j.Lines[i]
 								}
 							}
 						}
-						j.want(t, tt.want...)
+						j.Want(t, tt.want...)
 						if !s.idle() {
 							t.Error("something is still taken, or waited for")
 						}
@@ -238,18 +238,18 @@ func TestScopeEndMeetsTheWakeUp(t *testing.T) {
 					if wakeFirst {
 						l.CallAt(at, s.wake)
 					}
-					j.logs(ctx, "a", func(ctx context.Context) error {
+					j.Logs(ctx, "a", func(ctx context.Context) error {
 						sub, cancel := task.WithDeadline(ctx, at)
 						defer cancel()
 						return s.wait(sub)
 					})
-					j.logs(ctx, "b", s.wait)
+					j.Logs(ctx, "b", s.wait)
 					idle(t, ctx)
 					if !wakeFirst {
 						l.CallAt(at, s.wake)
 					}
 					sleep(ctx, time.Minute)
-					j.want(t, "a ok", "b ok")
+					j.Want(t, "a ok", "b ok")
 					if !s.idle() {
 						t.Error("something is still taken, or waited for")
 					}
@@ -346,7 +346,7 @@ func TestWaitOutsideOfATask(t *testing.T) {
 					return func() {
 						defer func() {
 							if recover() != nil {
-								j.log("%s panicked", name)
+								j.Log("%s panicked", name)
 							}
 						}()
 						_ = s.wait(ctx)
@@ -355,18 +355,18 @@ func TestWaitOutsideOfATask(t *testing.T) {
 				own := l.Context()
 				l.CallSoon(panicked("callback", own))
 				l.CallSoon(panicked("callback with a task's ctx", ctx))
-				j.logs(ctx, "a", func(own context.Context) error {
+				j.Logs(ctx, "a", func(own context.Context) error {
 					panicked("task with another's ctx", ctx)()
 					return s.wait(own)
 				})
 				idle(t, ctx)
-				j.want(t, "callback panicked", "callback with a task's ctx panicked", "task with another's ctx panicked")
+				j.Want(t, "callback panicked", "callback with a task's ctx panicked", "task with another's ctx panicked")
 				if sub.name == "Barrier" {
 					return
 				}
 				s.wake()
 				idle(t, ctx)
-				j.want(t, "a ok")
+				j.Want(t, "a ok")
 				if !s.idle() {
 					t.Error("something is still taken, or waited for")
 				}

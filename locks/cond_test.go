@@ -38,7 +38,7 @@ func TestCondSignalWakesInOrder(t *testing.T) {
 		c := locks.NewCond(nil)
 		var j journal
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			j.logs(ctx, name, waitOnce(c))
+			j.Logs(ctx, name, waitOnce(c))
 		}
 		idle(t, ctx)
 		if c.Waiting() != 5 || c.L.Locked() {
@@ -46,13 +46,13 @@ func TestCondSignalWakesInOrder(t *testing.T) {
 		}
 		with(t, c, c.Signal)
 		idle(t, ctx)
-		j.want(t, "a ok")
+		j.Want(t, "a ok")
 		with(t, c, func() { c.SignalN(2) })
 		idle(t, ctx)
-		j.want(t, "b ok", "c ok")
+		j.Want(t, "b ok", "c ok")
 		with(t, c, c.Broadcast)
 		idle(t, ctx)
-		j.want(t, "d ok", "e ok")
+		j.Want(t, "d ok", "e ok")
 		with(t, c, func() { c.Signal(); c.SignalN(1 << 30); c.Broadcast() }) // nobody waits
 	})
 }
@@ -67,22 +67,22 @@ func TestCondWaitReturnsWithTheLock(t *testing.T) {
 			must(t, c.L.Lock(ctx))
 			return c.Wait(ctx) // keeps the lock
 		}
-		j.logs(ctx, "a", wait)
-		j.logs(ctx, "b", wait)
+		j.Logs(ctx, "a", wait)
+		j.Logs(ctx, "b", wait)
 		idle(t, ctx)
 		must(t, c.L.Lock(ctx))
 		c.SignalN(2)
 		idle(t, ctx)
-		j.want(t)
+		j.Want(t)
 		c.L.Unlock()
 		idle(t, ctx)
-		j.want(t, "a ok")
+		j.Want(t, "a ok")
 		if !c.L.Locked() {
 			t.Error("Wait has returned without the lock")
 		}
 		c.L.Unlock()
 		idle(t, ctx)
-		j.want(t, "b ok")
+		j.Want(t, "b ok")
 	})
 }
 
@@ -94,14 +94,14 @@ func TestCondWithALockOfTheCallers(t *testing.T) {
 			t.Fatal("NewCond has not kept the lock")
 		}
 		var j journal
-		j.logs(ctx, "c", waitOnce(c))
-		j.logs(ctx, "d", waitOnce(d))
+		j.Logs(ctx, "c", waitOnce(c))
+		j.Logs(ctx, "d", waitOnce(d))
 		idle(t, ctx)
 		with(t, d, d.Signal)
 		idle(t, ctx)
 		with(t, c, c.Signal)
 		idle(t, ctx)
-		j.want(t, "d ok", "c ok")
+		j.Want(t, "d ok", "c ok")
 	})
 }
 
@@ -110,11 +110,11 @@ func TestCondWaitUntil(t *testing.T) {
 		c := locks.NewCond(nil)
 		var j journal
 		n := 0
-		j.logs(ctx, "a", func(ctx context.Context) error {
+		j.Logs(ctx, "a", func(ctx context.Context) error {
 			must(t, c.L.Lock(ctx))
 			defer c.L.Unlock()
 			return c.WaitUntil(ctx, func() bool {
-				j.log("asked with the lock %v, n = %d", c.L.Locked(), n)
+				j.Log("asked with the lock %v, n = %d", c.L.Locked(), n)
 				return n == 2
 			})
 		})
@@ -123,7 +123,7 @@ func TestCondWaitUntil(t *testing.T) {
 			with(t, c, func() { n++; c.Signal() })
 			idle(t, ctx)
 		}
-		j.want(t, "asked with the lock true, n = 0", "asked with the lock true, n = 1", "asked with the lock true, n = 2", "a ok")
+		j.Want(t, "asked with the lock true, n = 0", "asked with the lock true, n = 1", "asked with the lock true, n = 2", "a ok")
 		must(t, c.WaitUntil(ctx, func() bool { return true })) // needs no lock if it need not wait
 	})
 }
@@ -146,16 +146,16 @@ func TestEdge092_WaitRetakesTheLockWhenCanceled(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		c := locks.NewCond(nil)
 		var j journal
-		a := j.logs(ctx, "a", func(ctx context.Context) error {
+		a := j.Logs(ctx, "a", func(ctx context.Context) error {
 			must(t, c.L.Lock(ctx))
 			err := c.Wait(ctx)
-			j.log("locked %v", c.L.Locked())
+			j.Log("locked %v", c.L.Locked())
 			return err // keeps it
 		})
 		idle(t, ctx)
 		a.Cancel(errBoom)
 		idle(t, ctx)
-		j.want(t, "locked true", "a Canceled(boom)")
+		j.Want(t, "locked true", "a Canceled(boom)")
 		if !c.L.Locked() || c.Waiting() != 0 {
 			t.Errorf("locked %v, %d wait", c.L.Locked(), c.Waiting())
 		}
@@ -166,20 +166,20 @@ func TestEdge092_CanceledAgainWhileItRetakesTheLock(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		c := locks.NewCond(nil)
 		var j journal
-		a := j.logs(ctx, "a", waitOnce(c))
+		a := j.Logs(ctx, "a", waitOnce(c))
 		idle(t, ctx)
 		must(t, c.L.Lock(ctx))
 		for _, cause := range []string{"one", "two", "three"} {
 			a.Cancel(errors.New(cause))
 			idle(t, ctx)
-			j.want(t) // it still wants the lock
+			j.Want(t) // it still wants the lock
 			if c.L.Waiting() != 1 {
 				t.Errorf("after %q %d wait for the lock, want 1", cause, c.L.Waiting())
 			}
 		}
 		c.L.Unlock()
 		idle(t, ctx)
-		j.want(t, "a Canceled(three)")
+		j.Want(t, "a Canceled(three)")
 		if c.L.Locked() {
 			t.Error("the lock stays taken")
 		}
@@ -192,7 +192,7 @@ func TestEdge092_CancelMeetsTheReleaseOfTheLock(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			c := locks.NewCond(nil)
 			var j journal
-			a := j.logs(ctx, "a", func(ctx context.Context) error {
+			a := j.Logs(ctx, "a", func(ctx context.Context) error {
 				must(t, c.L.Lock(ctx))
 				return c.Wait(ctx)
 			})
@@ -208,7 +208,7 @@ func TestEdge092_CancelMeetsTheReleaseOfTheLock(t *testing.T) {
 				a.Cancel(errBoom)
 			}
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)")
+			j.Want(t, "a Canceled(boom)")
 			if !c.L.Locked() {
 				t.Error("Wait has returned without the lock")
 			}
@@ -251,8 +251,8 @@ func TestEdge093_CanceledWaiterPassesTheWakeUpOn(t *testing.T) {
 					items--
 					return nil
 				}
-				a := j.logs(ctx, "a", consume)
-				j.logs(ctx, "b", consume)
+				a := j.Logs(ctx, "a", consume)
+				j.Logs(ctx, "b", consume)
 				idle(t, ctx)
 				must(t, c.L.Lock(ctx))
 				items = 1
@@ -260,7 +260,7 @@ func TestEdge093_CanceledWaiterPassesTheWakeUpOn(t *testing.T) {
 				tt.do(ctx, c, a)
 				c.L.Unlock()
 				idle(t, ctx)
-				j.want(t, "a Canceled(boom)", "b ok")
+				j.Want(t, "a Canceled(boom)", "b ok")
 				if items != 0 || c.Waiting() != 0 || c.L.Locked() {
 					t.Errorf("items %d, %d wait, locked %v", items, c.Waiting(), c.L.Locked())
 				}
@@ -334,7 +334,7 @@ func TestCondScopeEndsWhileItRetakesTheLock(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		c := locks.NewCond(nil)
 		var j journal
-		j.logs(ctx, "a", func(ctx context.Context) error {
+		j.Logs(ctx, "a", func(ctx context.Context) error {
 			must(t, c.L.Lock(ctx))
 			defer c.L.Unlock()
 			sub, cancel := task.WithTimeout(ctx, time.Second)
@@ -344,7 +344,7 @@ func TestCondScopeEndsWhileItRetakesTheLock(t *testing.T) {
 		idle(t, ctx)
 		with(t, c, func() { c.Signal(); must(t, task.Sleep(ctx, time.Minute)) })
 		idle(t, ctx)
-		j.want(t, "a ok")
+		j.Want(t, "a ok")
 	})
 }
 
@@ -353,7 +353,7 @@ func TestCondCancelAndScopeEnd(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		c := locks.NewCond(nil)
 		var j journal
-		a := j.logs(ctx, "a", func(ctx context.Context) error {
+		a := j.Logs(ctx, "a", func(ctx context.Context) error {
 			must(t, c.L.Lock(ctx))
 			defer c.L.Unlock()
 			sub, cancel := task.WithTimeout(ctx, time.Second)
@@ -367,6 +367,6 @@ func TestCondCancelAndScopeEnd(t *testing.T) {
 			idle(t, ctx)
 		})
 		idle(t, ctx)
-		j.want(t, "a Canceled(boom)")
+		j.Want(t, "a Canceled(boom)")
 	})
 }

@@ -14,16 +14,16 @@ func TestEvent(t *testing.T) {
 		if e.IsSet() {
 			t.Error("a new event is set")
 		}
-		j.logs(ctx, "a", e.Wait)
-		j.logs(ctx, "b", e.Wait)
+		j.Logs(ctx, "a", e.Wait)
+		j.Logs(ctx, "b", e.Wait)
 		yield(ctx, 1)
-		j.logs(ctx, "c", e.Wait) // begins after Set: does not wait
+		j.Logs(ctx, "c", e.Wait) // begins after Set: does not wait
 		e.Set()
 		if !e.IsSet() || e.Waiting() != 2 {
 			t.Errorf("set %v, %d wait", e.IsSet(), e.Waiting())
 		}
 		yield(ctx, 1)
-		j.want(t, "c ok", "a ok", "b ok") // asyncio: EventTests.test_wait
+		j.Want(t, "c ok", "a ok", "b ok") // asyncio: EventTests.test_wait
 		must(t, e.Wait(ctx))
 		e.Clear()
 		if e.IsSet() {
@@ -37,20 +37,20 @@ func TestEdge091_SetWakesAllThoughClearFollows(t *testing.T) {
 		var e locks.Event
 		var j journal
 		for _, name := range []string{"a", "b", "c"} {
-			j.logs(ctx, name, e.Wait)
+			j.Logs(ctx, name, e.Wait)
 		}
 		yield(ctx, 1)
 		e.Set()
 		e.Clear()
-		late := j.logs(ctx, "late", e.Wait)
+		late := j.Logs(ctx, "late", e.Wait)
 		idle(t, ctx)
-		j.want(t, "a ok", "b ok", "c ok")
+		j.Want(t, "a ok", "b ok", "c ok")
 		if e.Waiting() != 1 {
 			t.Errorf("%d wait, want only the one that came after Clear", e.Waiting())
 		}
 		late.Cancel(errBoom)
 		idle(t, ctx)
-		j.want(t, "late Canceled(boom)")
+		j.Want(t, "late Canceled(boom)")
 	})
 }
 
@@ -58,7 +58,7 @@ func TestEdge091_SetAgainBeforeTheWaiterRuns(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		var e locks.Event
 		var j journal
-		j.logs(ctx, "a", e.Wait)
+		j.Logs(ctx, "a", e.Wait)
 		yield(ctx, 1)
 		e.Set()
 		e.Clear()
@@ -68,7 +68,7 @@ func TestEdge091_SetAgainBeforeTheWaiterRuns(t *testing.T) {
 			t.Errorf("%d wait, want 1 that is woken", e.Waiting())
 		}
 		yield(ctx, 1)
-		j.want(t, "a ok")
+		j.Want(t, "a ok")
 		if e.Waiting() != 0 {
 			t.Errorf("%d wait, want 0", e.Waiting())
 		}
@@ -79,8 +79,8 @@ func TestEdge091_CanceledWaitersAreDropped(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		var e locks.Event
 		var j journal
-		a := j.logs(ctx, "a", e.Wait)
-		b := j.logs(ctx, "b", e.Wait)
+		a := j.Logs(ctx, "a", e.Wait)
+		b := j.Logs(ctx, "b", e.Wait)
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		idle(t, ctx)
@@ -90,7 +90,7 @@ func TestEdge091_CanceledWaitersAreDropped(t *testing.T) {
 		e.Set()
 		b.Cancel(errBoom) // too late for the wait, not for the task
 		idle(t, ctx)
-		j.want(t, "a Canceled(boom)", "b Canceled(boom)")
+		j.Want(t, "a Canceled(boom)", "b Canceled(boom)")
 		if e.Waiting() != 0 {
 			t.Errorf("%d wait, want 0", e.Waiting())
 		}

@@ -44,7 +44,7 @@ func TestEdge089_MutexIsFirstComeFirstServed(t *testing.T) {
 		var j journal
 		must(t, m.Lock(ctx))
 		for _, name := range []string{"a", "b", "c"} {
-			j.logs(ctx, name, lockUnlock(&m))
+			j.Logs(ctx, name, lockUnlock(&m))
 		}
 		yield(ctx, 1)
 		if m.Waiting() != 3 {
@@ -52,7 +52,7 @@ func TestEdge089_MutexIsFirstComeFirstServed(t *testing.T) {
 		}
 		m.Unlock()
 		idle(t, ctx)
-		j.want(t, "a ok", "b ok", "c ok")
+		j.Want(t, "a ok", "b ok", "c ok")
 	})
 }
 
@@ -61,7 +61,7 @@ func TestEdge089_NewcomerDoesNotOvertakeAWokenWaiter(t *testing.T) {
 		var m locks.Mutex
 		var j journal
 		must(t, m.Lock(ctx))
-		j.logs(ctx, "woken", lockUnlock(&m))
+		j.Logs(ctx, "woken", lockUnlock(&m))
 		yield(ctx, 1)
 		m.Unlock()
 		// The lock is free and the waiter has not run: this is the gap.
@@ -72,9 +72,9 @@ func TestEdge089_NewcomerDoesNotOvertakeAWokenWaiter(t *testing.T) {
 			t.Error("TryLock has overtaken a woken waiter")
 		}
 		must(t, m.Lock(ctx))
-		j.log("newcomer ok")
+		j.Log("newcomer ok")
 		m.Unlock()
-		j.want(t, "woken ok", "newcomer ok")
+		j.Want(t, "woken ok", "newcomer ok")
 	})
 }
 
@@ -83,18 +83,18 @@ func TestEdge089_NewcomerOvertakesCanceledWaiters(t *testing.T) {
 		var m locks.Mutex
 		var j journal
 		must(t, m.Lock(ctx))
-		a := j.logs(ctx, "a", lockUnlock(&m))
-		b := j.logs(ctx, "b", lockUnlock(&m))
+		a := j.Logs(ctx, "a", lockUnlock(&m))
+		b := j.Logs(ctx, "b", lockUnlock(&m))
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		b.Cancel(errBoom)
 		m.Unlock()
 		must(t, m.Lock(ctx)) // at once: nobody waits but those two
-		j.log("newcomer ok")
+		j.Log("newcomer ok")
 		idle(t, ctx)
 		m.Unlock()
 		idle(t, ctx)
-		j.want(t, "newcomer ok", "a Canceled(boom)", "b Canceled(boom)")
+		j.Want(t, "newcomer ok", "a Canceled(boom)", "b Canceled(boom)")
 	})
 }
 
@@ -129,13 +129,13 @@ func TestEdge089_CancelMeetsUnlock(t *testing.T) {
 					defer func() { inside-- }()
 					return task.Sleep(ctx, time.Second)
 				}
-				a := j.logs(ctx, "a", body)
-				b := j.logs(ctx, "b", body)
+				a := j.Logs(ctx, "a", body)
+				b := j.Logs(ctx, "b", body)
 				yield(ctx, 1)
 				tt.do(&m, a, b)
-				j.logs(ctx, "c", body)
+				j.Logs(ctx, "c", body)
 				must(t, task.Sleep(ctx, time.Minute))
-				j.want(t, "a Canceled(boom)", "b ok", "c ok")
+				j.Want(t, "a Canceled(boom)", "b ok", "c ok")
 				if m.Locked() || m.Waiting() != 0 {
 					t.Errorf("at the end: locked %v, %d wait", m.Locked(), m.Waiting())
 				}
@@ -176,12 +176,12 @@ func TestMutexLockDoesNotSuspendWhenFree(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		var m locks.Mutex
 		var j journal
-		task.Go(ctx, func(context.Context) error { j.log("other"); return nil })
+		task.Go(ctx, func(context.Context) error { j.Log("other"); return nil })
 		must(t, m.Lock(ctx))
-		j.log("locked")
+		j.Log("locked")
 		m.Unlock()
 		yield(ctx, 1)
-		j.want(t, "locked", "other")
+		j.Want(t, "locked", "other")
 	})
 }
 

@@ -51,7 +51,7 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 				task.Go(ctx, func(ctx context.Context) error {
 					for i := range 2 {
 						must(t, s.Acquire(ctx))
-						j.log("%s%d", name, i)
+						j.Log("%s%d", name, i)
 						must(t, task.Sleep(ctx, time.Second))
 						s.Release()
 					}
@@ -60,57 +60,57 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 			}
 			idle(t, ctx)
 			must(t, task.Sleep(ctx, time.Minute))
-			j.want(t, "a0", "b0", "c0", "a1", "b1", "c1")
+			j.Want(t, "a0", "b0", "c0", "a1", "b1", "c1")
 		})
 	})
 	t.Run("release, acquire again", func(t *testing.T) { // test_acquire_fifo_order_2
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(1)
 			var j journal
-			j.logs(ctx, "1", s.Acquire)
-			j.logs(ctx, "4", func(ctx context.Context) error {
+			j.Logs(ctx, "1", s.Acquire)
+			j.Logs(ctx, "4", func(ctx context.Context) error {
 				must(t, s.Acquire(ctx))
-				j.log("2")
+				j.Log("2")
 				s.Release()
 				return s.Acquire(ctx)
 			})
-			j.logs(ctx, "3", s.Acquire)
+			j.Logs(ctx, "3", s.Acquire)
 			yield(ctx, 1)
 			s.Release()
 			s.Release()
 			idle(t, ctx)
-			j.want(t, "1 ok", "2", "3 ok", "4 ok")
+			j.Want(t, "1 ok", "2", "3 ok", "4 ok")
 		})
 	})
 	t.Run("canceled first", func(t *testing.T) { // test_acquire_fifo_order_3
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", s.Acquire)
-			j.logs(ctx, "b", s.Acquire)
-			j.logs(ctx, "c", s.Acquire)
+			a := j.Logs(ctx, "a", s.Acquire)
+			j.Logs(ctx, "b", s.Acquire)
+			j.Logs(ctx, "c", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			yield(ctx, 1)
 			s.Release()
 			s.Release()
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)", "b ok", "c ok")
+			j.Want(t, "a Canceled(boom)", "b ok", "c ok")
 		})
 	})
 	t.Run("woken by one that came late", func(t *testing.T) { // test_acquire_fifo_order_4
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			j.logs(ctx, "1", func(ctx context.Context) error {
+			j.Logs(ctx, "1", func(ctx context.Context) error {
 				err := s.Acquire(ctx)
 				if s.Value() != 0 {
 					t.Errorf("value %d: the first has not woken all it may", s.Value())
 				}
-				j.logs(ctx, "4", func(context.Context) error { return nil })
+				j.Logs(ctx, "4", func(context.Context) error { return nil })
 				return err
 			})
-			j.logs(ctx, "2", func(ctx context.Context) error {
+			j.Logs(ctx, "2", func(ctx context.Context) error {
 				s.Release()
 				s.Release()
 				s.Release()
@@ -119,13 +119,13 @@ func TestEdge095_SemaphoreIsFirstComeFirstServed(t *testing.T) {
 				}
 				return s.Acquire(ctx)
 			})
-			j.logs(ctx, "3", s.Acquire)
+			j.Logs(ctx, "3", s.Acquire)
 			yield(ctx, 1)
 			if s.Value() != 2 || s.Waiting() != 3 {
 				t.Errorf("value %d, %d wait; want 2 and 3", s.Value(), s.Waiting())
 			}
 			idle(t, ctx)
-			j.want(t, "1 ok", "2 ok", "3 ok", "4 ok")
+			j.Want(t, "1 ok", "2 ok", "3 ok", "4 ok")
 		})
 	})
 }
@@ -135,10 +135,10 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", s.Acquire)
-			b := j.logs(ctx, "b", s.Acquire)
-			j.logs(ctx, "c", s.Acquire)
-			d := j.logs(ctx, "d", s.Acquire)
+			a := j.Logs(ctx, "a", s.Acquire)
+			b := j.Logs(ctx, "b", s.Acquire)
+			j.Logs(ctx, "c", s.Acquire)
+			d := j.Logs(ctx, "d", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			b.Cancel(errBoom)
@@ -146,20 +146,20 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 			idle(t, ctx)
 			d.Cancel(errBoom)
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)", "b Canceled(boom)", "c ok", "d Canceled(boom)")
+			j.Want(t, "a Canceled(boom)", "b Canceled(boom)", "c ok", "d Canceled(boom)")
 		})
 	})
 	t.Run("a hang", func(t *testing.T) { // test_acquire_hang
 		run(t, func(ctx context.Context) {
 			s := locks.NewSemaphore(0)
 			var j journal
-			a := j.logs(ctx, "a", s.Acquire)
-			j.logs(ctx, "b", s.Acquire)
+			a := j.Logs(ctx, "a", s.Acquire)
+			j.Logs(ctx, "b", s.Acquire)
 			yield(ctx, 1)
 			a.Cancel(errBoom)
 			s.Release()
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)", "b ok")
+			j.Want(t, "a Canceled(boom)", "b ok")
 			if !s.Locked() {
 				t.Error("there is a permit too many")
 			}
@@ -170,16 +170,16 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 			s := locks.NewSemaphore(1)
 			var j journal
 			var b *task.Task[struct{}]
-			j.logs(ctx, "a", func(ctx context.Context) error {
+			j.Logs(ctx, "a", func(ctx context.Context) error {
 				must(t, s.Acquire(ctx))
 				yield(ctx, 1)
 				s.Release()
 				b.Cancel(errBoom)
 				return nil
 			})
-			b = j.logs(ctx, "b", s.Acquire)
+			b = j.Logs(ctx, "b", s.Acquire)
 			idle(t, ctx)
-			j.want(t, "a ok", "b Canceled(boom)")
+			j.Want(t, "a ok", "b Canceled(boom)")
 			must(t, s.Acquire(ctx))
 		})
 	})
@@ -190,7 +190,7 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 				must(t, s.Acquire(ctx))
 			}
 			var j journal
-			a, b, c := j.logs(ctx, "a", s.Acquire), j.logs(ctx, "b", s.Acquire), j.logs(ctx, "c", s.Acquire)
+			a, b, c := j.Logs(ctx, "a", s.Acquire), j.Logs(ctx, "b", s.Acquire), j.Logs(ctx, "c", s.Acquire)
 			yield(ctx, 1)
 			for range 3 {
 				s.Release()
@@ -199,7 +199,7 @@ func TestEdge095_CancelsDoNotLosePermits(t *testing.T) {
 				w.Cancel(errBoom)
 			}
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)", "b Canceled(boom)", "c Canceled(boom)")
+			j.Want(t, "a Canceled(boom)", "b Canceled(boom)", "c Canceled(boom)")
 			if s.Value() != 3 || s.Waiting() != 0 {
 				t.Errorf("value %d, %d wait; want 3 and 0", s.Value(), s.Waiting())
 			}
@@ -211,7 +211,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		s := locks.NewSemaphore(0)
 		var j journal
-		a := j.logs(ctx, "a", s.Acquire)
+		a := j.Logs(ctx, "a", s.Acquire)
 		yield(ctx, 1)
 		s.Release()
 		s.Release()
@@ -224,7 +224,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 		}
 		must(t, s.Acquire(ctx))
 		// Those who wait but are canceled do not count.
-		a = j.logs(ctx, "b", s.Acquire)
+		a = j.Logs(ctx, "b", s.Acquire)
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		s.Release()
@@ -232,6 +232,6 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 			t.Error("locked by one that is canceled")
 		}
 		idle(t, ctx)
-		j.want(t, "a ok", "b Canceled(boom)")
+		j.Want(t, "a ok", "b Canceled(boom)")
 	})
 }

@@ -20,16 +20,16 @@ func (j *journal) get(ctx context.Context, name string, q *queue.Queue[int]) *ta
 	return task.Go(ctx, func(ctx context.Context) error {
 		v, err := q.Get(ctx)
 		if err != nil {
-			j.log("%s %s", name, outcome(err))
+			j.Log("%s %s", name, outcome(err))
 			return nil
 		}
-		j.log("%s got %d", name, v)
+		j.Log("%s got %d", name, v)
 		return nil
 	})
 }
 
 func (j *journal) put(ctx context.Context, name string, q *queue.Queue[int], v int) *task.Task[struct{}] {
-	return j.logs(ctx, name, func(ctx context.Context) error { return q.Put(ctx, v) })
+	return j.Logs(ctx, name, func(ctx context.Context) error { return q.Put(ctx, v) })
 }
 
 func less(a, b int) bool { return a < b }
@@ -126,7 +126,7 @@ func TestStats(t *testing.T) {
 		q.ShutDown(false)
 		check(queue.Stats{Len: 2, Max: 2, Unfinished: 2, ShutDown: true})
 		idle(t, ctx)
-		j.want(t, "g Canceled(boom)", "p0 ok", "p1 ok",
+		j.Want(t, "g Canceled(boom)", "p0 ok", "p1 ok",
 			"p2 queue: shut down", "p3 queue: shut down", "p4 queue: shut down")
 		if q.Unfinished() != 2 {
 			t.Errorf("unfinished %d, want 2", q.Unfinished())
@@ -149,7 +149,7 @@ func TestEdge099_GettersAreFirstComeFirstServed(t *testing.T) {
 		must(t, q.TryPut(2))
 		must(t, q.TryPut(3))
 		idle(t, ctx)
-		j.want(t, "a got 1", "b got 2", "c got 3")
+		j.Want(t, "a got 1", "b got 2", "c got 3")
 	})
 }
 
@@ -171,7 +171,7 @@ func TestEdge099_PuttersAreFirstComeFirstServed(t *testing.T) {
 			}
 			idle(t, ctx)
 		}
-		j.want(t, "a ok", "b ok", "c ok")
+		j.Want(t, "a ok", "b ok", "c ok")
 	})
 }
 
@@ -187,13 +187,13 @@ func TestEdge099_WokenGetterLooksAgain(t *testing.T) {
 			t.Fatal(v, err)
 		}
 		idle(t, ctx)
-		j.want(t)
+		j.Want(t)
 		if q.Stats().Getters != 1 {
 			t.Error("the getter does not wait any more")
 		}
 		must(t, q.TryPut(2))
 		idle(t, ctx)
-		j.want(t, "a got 2")
+		j.Want(t, "a got 2")
 	})
 }
 
@@ -208,12 +208,12 @@ func TestEdge099_WokenPutterLooksAgain(t *testing.T) {
 		must(t, err)
 		must(t, q.TryPut(1)) // takes the place
 		idle(t, ctx)
-		j.want(t)
+		j.Want(t)
 		if v, err := q.TryGet(); v != 1 || err != nil {
 			t.Error(v, err)
 		}
 		idle(t, ctx)
-		j.want(t, "a ok")
+		j.Want(t, "a ok")
 	})
 }
 
@@ -293,7 +293,7 @@ func TestEdge100_CanceledGetterPassesTheItemOn(t *testing.T) {
 				idle(t, ctx)
 				must(t, tt.do(ctx, q, a))
 				idle(t, ctx)
-				j.want(t, "a Canceled(boom)", "b got 1")
+				j.Want(t, "a Canceled(boom)", "b got 1")
 				if s := q.Stats(); s.Len+s.Getters != 0 {
 					t.Errorf("left: %+v", s)
 				}
@@ -312,7 +312,7 @@ func TestEdge100_CanceledGetterPassesTheItemOn(t *testing.T) {
 			must(t, q.TryPut(2))
 			a.Cancel(errBoom)
 			idle(t, ctx)
-			j.want(t, "a Canceled(boom)", "b got 1", "c got 2")
+			j.Want(t, "a Canceled(boom)", "b got 1", "c got 2")
 		})
 	})
 	t.Run("one, and the item stays", func(t *testing.T) { // test_get_cancel_drop_one_pending_reader
@@ -328,7 +328,7 @@ func TestEdge100_CanceledGetterPassesTheItemOn(t *testing.T) {
 			if v, err := q.Get(ctx); v != 1 || err != nil {
 				t.Errorf("got %v, %v: the first is lost", v, err)
 			}
-			j.want(t, "a Canceled(boom)")
+			j.Want(t, "a Canceled(boom)")
 		})
 	})
 }
@@ -362,7 +362,7 @@ func TestEdge100_CanceledPutterPassesThePlaceOn(t *testing.T) {
 				idle(t, ctx)
 				tt.do(ctx, q, a)
 				idle(t, ctx)
-				j.want(t, "a Canceled(boom)", "b ok")
+				j.Want(t, "a Canceled(boom)", "b ok")
 				if got := q.Items(); !slices.Equal(got, []int{2}) {
 					t.Errorf("left %v, want only b's", got)
 				}
@@ -385,7 +385,7 @@ func TestEdge100_CanceledPutterPassesThePlaceOn(t *testing.T) {
 				}
 				idle(t, ctx)
 			}
-			j.want(t, "a ok", "c Canceled(boom)", "b ok")
+			j.Want(t, "a ok", "c Canceled(boom)", "b ok")
 		})
 	})
 }
@@ -395,13 +395,13 @@ func TestEdge100_CanceledJoin(t *testing.T) {
 		var j journal
 		q := queue.New[int](0)
 		must(t, q.TryPut(1))
-		a := j.logs(ctx, "a", q.Join)
-		j.logs(ctx, "b", q.Join)
+		a := j.Logs(ctx, "a", q.Join)
+		j.Logs(ctx, "b", q.Join)
 		yield(ctx, 1)
 		q.Done()
 		a.Cancel(errBoom)
 		idle(t, ctx)
-		j.want(t, "a Canceled(boom)", "b ok")
+		j.Want(t, "a Canceled(boom)", "b ok")
 	})
 }
 
@@ -427,7 +427,7 @@ func TestScopesAroundGetPutJoin(t *testing.T) {
 						must(t, q.TryPut(0))
 					}
 					var j journal
-					j.logs(ctx, "a", func(ctx context.Context) error {
+					j.Logs(ctx, "a", func(ctx context.Context) error {
 						if level {
 							sub, cancel := task.WithTimeout(ctx, time.Second)
 							defer cancel()
@@ -440,10 +440,10 @@ func TestScopesAroundGetPutJoin(t *testing.T) {
 					tt.wake(q)
 					idle(t, ctx)
 					if late < 0 {
-						j.want(t, "a ok")
+						j.Want(t, "a ok")
 						return
 					}
-					j.want(t, "a task: timeout")
+					j.Want(t, "a task: timeout")
 					if before.Getters+before.Putters != 0 {
 						t.Errorf("%s: waits after the timeout: %+v", tt.name, before)
 					}
@@ -500,27 +500,27 @@ func TestEdge102_JoinWaitsForDoneOfEveryPut(t *testing.T) {
 		for i := range 3 {
 			must(t, q.TryPut(i))
 		}
-		j.logs(ctx, "join 1", q.Join)
-		j.logs(ctx, "join 2", q.Join)
+		j.Logs(ctx, "join 1", q.Join)
+		j.Logs(ctx, "join 2", q.Join)
 		for i := range 3 {
 			_, err := q.TryGet()
 			must(t, err)
 			idle(t, ctx)
-			j.want(t) // taken is not dealt with
+			j.Want(t) // taken is not dealt with
 			if q.Unfinished() != 3-i {
 				t.Errorf("unfinished %d, want %d", q.Unfinished(), 3-i)
 			}
 			q.Done()
 		}
 		idle(t, ctx)
-		j.want(t, "join 1 ok", "join 2 ok")
+		j.Want(t, "join 1 ok", "join 2 ok")
 		must(t, q.TryPut(4)) // and again
-		j.logs(ctx, "join 3", q.Join)
+		j.Logs(ctx, "join 3", q.Join)
 		idle(t, ctx)
-		j.want(t)
+		j.Want(t)
 		q.Done()
 		idle(t, ctx)
-		j.want(t, "join 3 ok")
+		j.Want(t, "join 3 ok")
 	})
 }
 
@@ -528,11 +528,11 @@ func TestEdge102_JoinOfAnEmptyQueueDoesNotSuspend(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		var j journal
 		q := queue.New[int](0)
-		task.Go(ctx, func(context.Context) error { j.log("other"); return nil })
+		task.Go(ctx, func(context.Context) error { j.Log("other"); return nil })
 		must(t, q.Join(ctx))
-		j.log("joined")
+		j.Log("joined")
 		yield(ctx, 1)
-		j.want(t, "joined", "other")
+		j.Want(t, "joined", "other")
 	})
 }
 
@@ -559,7 +559,7 @@ func TestEdge103_ShutDownOfAnEmptyQueue(t *testing.T) {
 			idle(t, ctx)
 			q.ShutDown(now)
 			idle(t, ctx)
-			j.want(t, "a queue: shut down", "b queue: shut down")
+			j.Want(t, "a queue: shut down", "b queue: shut down")
 			if _, err := q.Get(ctx); err != queue.ErrShutDown {
 				t.Error(err)
 			}
@@ -585,11 +585,11 @@ func TestEdge103_ShutDownOfAFullQueue(t *testing.T) {
 		must(t, q.TryPut(1))
 		must(t, q.TryPut(2))
 		j.put(ctx, "p", q, 3)
-		j.logs(ctx, "join", q.Join)
+		j.Logs(ctx, "join", q.Join)
 		idle(t, ctx)
 		q.ShutDown(false)
 		idle(t, ctx)
-		j.want(t, "p queue: shut down")
+		j.Want(t, "p queue: shut down")
 		for want := 1; want <= 2; want++ { // what is there can be taken
 			if v, err := q.Get(ctx); v != want || err != nil {
 				t.Errorf("got %v, %v; want %d", v, err, want)
@@ -603,7 +603,7 @@ func TestEdge103_ShutDownOfAFullQueue(t *testing.T) {
 			t.Error(err)
 		}
 		idle(t, ctx)
-		j.want(t, "join ok")
+		j.Want(t, "join ok")
 	})
 }
 
@@ -618,11 +618,11 @@ func TestEdge103_ShutDownNow(t *testing.T) {
 		must(t, err)
 		must(t, q.TryPut(3))
 		j.put(ctx, "p", q, 4)
-		j.logs(ctx, "join", q.Join)
+		j.Logs(ctx, "join", q.Join)
 		idle(t, ctx)
 		q.ShutDown(true)
 		idle(t, ctx)
-		j.want(t, "p queue: shut down")
+		j.Want(t, "p queue: shut down")
 		if s := q.Stats(); s.Len != 0 || s.Unfinished != 1 || !s.ShutDown {
 			t.Errorf("%+v: want nothing in it, and one unfinished", s)
 		}
@@ -631,7 +631,7 @@ func TestEdge103_ShutDownNow(t *testing.T) {
 		}
 		q.Done()
 		idle(t, ctx)
-		j.want(t, "join ok")
+		j.Want(t, "join ok")
 		wantPanic(t, "queue: Done was called more often than items were put", q.Done)
 	})
 }
@@ -641,14 +641,14 @@ func TestEdge103_ShutDownThenNow(t *testing.T) {
 		var j journal
 		q := queue.New[int](0)
 		must(t, q.TryPut(1))
-		j.logs(ctx, "join", q.Join)
+		j.Logs(ctx, "join", q.Join)
 		idle(t, ctx)
 		q.ShutDown(false)
 		idle(t, ctx)
-		j.want(t)
+		j.Want(t)
 		q.ShutDown(true)
 		idle(t, ctx)
-		j.want(t, "join ok")
+		j.Want(t, "join ok")
 	})
 }
 
@@ -670,7 +670,7 @@ func TestEdge103_ShutDownMeetsAPut(t *testing.T) {
 			must(t, q.TryPut(1))
 			q.ShutDown(tt.now)
 			idle(t, ctx)
-			j.want(t, tt.want...)
+			j.Want(t, tt.want...)
 		})
 	}
 }
@@ -734,12 +734,12 @@ func TestAllEndsWithTheError(t *testing.T) {
 			var j journal
 			a := task.Go(ctx, func(ctx context.Context) error {
 				for v, err := range q.All(ctx) {
-					j.log("%d %v", v, outcome(err))
+					j.Log("%d %v", v, outcome(err))
 					if err != nil {
-						j.log("last")
+						j.Log("last")
 					}
 				}
-				j.log("over")
+				j.Log("over")
 				return nil
 			})
 			idle(t, ctx)
@@ -749,7 +749,7 @@ func TestAllEndsWithTheError(t *testing.T) {
 			if cause != nil {
 				want = "0 Canceled(" + cause.Error() + ")"
 			}
-			j.want(t, "1 ok", want, "last", "over")
+			j.Want(t, "1 ok", want, "last", "over")
 		})
 	}
 	run(t, func(ctx context.Context) {

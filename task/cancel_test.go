@@ -45,7 +45,7 @@ func TestEdge038_CancelGoesDownTheWholeChain(t *testing.T) {
 				} else {
 					v, err = inner.Await(ctx)
 				}
-				j.log("%d %s", i, outcome(err))
+				j.Log("%d %s", i, outcome(err))
 				return v, err
 			})
 		}
@@ -55,8 +55,8 @@ func TestEdge038_CancelGoesDownTheWholeChain(t *testing.T) {
 			t.Error("Cancel did not reach what the last one waits for")
 		}
 		_, err := prev.Await(ctx)
-		j.log("main %s", outcome(err))
-		j.want(t, "0 Canceled(boom)", "1 Canceled(boom)", "2 Canceled(boom)", "3 Canceled(boom)", "main Canceled(boom)")
+		j.Log("main %s", outcome(err))
+		j.Want(t, "0 Canceled(boom)", "1 Canceled(boom)", "2 Canceled(boom)", "3 Canceled(boom)", "main Canceled(boom)")
 	})
 }
 
@@ -101,14 +101,14 @@ func TestEdge040_CancelOfTheCurrentTask(t *testing.T) {
 		var j journal
 		a := task.Go(ctx, func(ctx context.Context) error {
 			task.FromContext(ctx).Cancel(errBoom)
-			j.log("goes on")
+			j.Log("goes on")
 			_, err := f.Await(ctx)
-			j.log("%s, future %v", outcome(err), f.State())
+			j.Log("%s, future %v", outcome(err), f.State())
 			return nil
 		})
 		_, err := a.Await(ctx)
-		j.log("main %s", outcome(err))
-		j.want(t, "goes on", "Canceled(boom), future canceled", "main ok")
+		j.Log("main %s", outcome(err))
+		j.Want(t, "goes on", "Canceled(boom), future canceled", "main ok")
 	})
 }
 
@@ -172,7 +172,7 @@ func TestEdge043_SwallowingACancelIsAllowed(t *testing.T) {
 		var j journal
 		a := task.Start(ctx, func(ctx context.Context) (int, error) {
 			for range 3 {
-				j.log("%s", outcome(sleepHour(ctx)))
+				j.Log("%s", outcome(sleepHour(ctx)))
 			}
 			return 5, ctx.Err()
 		})
@@ -181,8 +181,8 @@ func TestEdge043_SwallowingACancelIsAllowed(t *testing.T) {
 		yield(ctx, 3)
 		a.Cancel(errors.New("two"))
 		v, err := a.Await(ctx)
-		j.log("%d %v, canceling %d", v, err, a.Canceling())
-		j.want(t, "Canceled(one)", "Canceled(two)", "ok", "5 <nil>, canceling 2")
+		j.Log("%d %v, canceling %d", v, err, a.Canceling())
+		j.Want(t, "Canceled(one)", "Canceled(two)", "ok", "5 <nil>, canceling 2")
 	})
 }
 
@@ -218,20 +218,20 @@ func TestEdge045_UncancelTakesBackWhatIsNotDelivered(t *testing.T) {
 			self := task.FromContext(ctx)
 			self.Cancel(nil)
 			self.Cancel(nil)
-			j.log("%d", self.Uncancel())
-			j.log("%s", outcome(task.Yield(ctx))) // one is left
+			j.Log("%d", self.Uncancel())
+			j.Log("%s", outcome(task.Yield(ctx))) // one is left
 			self.Cancel(nil)
-			j.log("%d", self.Uncancel())
-			j.log("%d", self.Uncancel())
-			j.log("%d", self.Uncancel())
-			j.log("%s", outcome(task.Yield(ctx)))
+			j.Log("%d", self.Uncancel())
+			j.Log("%d", self.Uncancel())
+			j.Log("%d", self.Uncancel())
+			j.Log("%s", outcome(task.Yield(ctx)))
 			self.Cancel(nil)
 			self.Uncancel()
 			return 1, nil // not canceled any more
 		})
 		v, err := a.Await(ctx)
-		j.log("%d %v", v, err)
-		j.want(t, "1", "Canceled", "1", "0", "0", "ok", "1 <nil>")
+		j.Log("%d %v", v, err)
+		j.Want(t, "1", "Canceled", "1", "0", "0", "ok", "1 <nil>")
 	})
 }
 

@@ -28,13 +28,13 @@ func turnsOf(t testing.TB, l *loop.Loop, n int) {
 
 func TestCloseEndsEveryTaskOldestFirst(t *testing.T) {
 	var j journal
-	l := newLoop(t, virtual(func(e *loop.CallError) { j.log("report %v", e) }))
+	l := newLoop(t, virtual(func(e *loop.CallError) { j.Log("report %v", e) }))
 	f, _ := future.New[int](l)
 	start := func(name string, wait func(ctx context.Context) error) *task.Task[struct{}] {
 		tk := task.Go(l.Context(), func(ctx context.Context) error {
-			defer j.log("%s deferred", name)
+			defer j.Log("%s deferred", name)
 			err := wait(ctx)
-			j.log("%s %v", name, errors.Is(err, loop.ErrClosed) && errors.Is(err, future.ErrCanceled))
+			j.Log("%s %v", name, errors.Is(err, loop.ErrClosed) && errors.Is(err, future.ErrCanceled))
 			return err
 		})
 		tk.SetName(name)
@@ -58,7 +58,7 @@ func TestCloseEndsEveryTaskOldestFirst(t *testing.T) {
 	start("timeout", func(ctx context.Context) error { return task.Timeout(ctx, time.Minute, timedSleep(time.Hour)) })
 	start("scope", func(ctx context.Context) error {
 		return task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-			g.Go(func(ctx context.Context) error { defer j.log("child deferred"); return sleepHour(ctx) })
+			g.Go(func(ctx context.Context) error { defer j.Log("child deferred"); return sleepHour(ctx) })
 			return nil
 		})
 	})
@@ -76,7 +76,7 @@ func TestCloseEndsEveryTaskOldestFirst(t *testing.T) {
 	for _, name := range []string{"await", "await a task", "sleep", "yield", "wait", "gather", "timeout", "scope", "level scope"} {
 		want = append(want, name+" true", name+" deferred")
 	}
-	j.want(t, append(want, "child deferred")...)
+	j.Want(t, append(want, "child deferred")...)
 	if n := len(task.All(l)); n != 0 {
 		t.Errorf("%d tasks are left", n)
 	}
@@ -84,10 +84,10 @@ func TestCloseEndsEveryTaskOldestFirst(t *testing.T) {
 
 func TestTasksThatIgnoreCloseAreUnwound(t *testing.T) {
 	var j journal
-	l := newLoop(t, virtual(func(e *loop.CallError) { j.log("report %s %s", e.Op, e.Name) }))
+	l := newLoop(t, virtual(func(e *loop.CallError) { j.Log("report %s %s", e.Op, e.Name) }))
 	refused, recovered := 0, 0
 	task.Go(l.Context(), func(ctx context.Context) error {
-		defer j.log("deaf: deferred")
+		defer j.Log("deaf: deferred")
 		for {
 			if sleepHour(ctx) != nil {
 				refused++
@@ -95,7 +95,7 @@ func TestTasksThatIgnoreCloseAreUnwound(t *testing.T) {
 		}
 	}).SetName("deaf")
 	task.Go(l.Context(), func(ctx context.Context) error {
-		defer j.log("recovers: deferred")
+		defer j.Log("recovers: deferred")
 		for recovered < 3 {
 			func() {
 				defer func() {
@@ -109,7 +109,7 @@ func TestTasksThatIgnoreCloseAreUnwound(t *testing.T) {
 		return nil
 	}).SetName("recovers")
 	task.Go(l.Context(), func(ctx context.Context) error {
-		defer j.log("scope: deferred")
+		defer j.Log("scope: deferred")
 		for {
 			_ = task.Timeout(ctx, time.Hour, func(ctx context.Context, _ *task.TimeoutScope) error {
 				return task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
@@ -120,9 +120,9 @@ func TestTasksThatIgnoreCloseAreUnwound(t *testing.T) {
 		}
 	}).SetName("scope")
 	task.Go(l.Context(), func(ctx context.Context) error {
-		defer j.log("starts: deferred")
+		defer j.Log("starts: deferred")
 		err := sleepHour(ctx)
-		task.Go(ctx, func(ctx context.Context) error { j.log("never runs"); return nil })
+		task.Go(ctx, func(ctx context.Context) error { j.Log("never runs"); return nil })
 		return err
 	}).SetName("starts")
 	turnsOf(t, l, 2)
@@ -132,7 +132,7 @@ func TestTasksThatIgnoreCloseAreUnwound(t *testing.T) {
 	if refused != 3 || recovered != 3 {
 		t.Errorf("refused %d waits, recovered %d times; want 3 and 3", refused, recovered)
 	}
-	j.want(t, "deaf: deferred", "recovers: deferred", "scope: deferred", "starts: deferred")
+	j.Want(t, "deaf: deferred", "recovers: deferred", "scope: deferred", "starts: deferred")
 }
 
 // The stack is lost, so it happens in a process that ends.

@@ -143,7 +143,7 @@ func TestEdge053_TaskLocalVariables(t *testing.T) {
 	v, other := task.NewVarDefault("v", "default"), task.NewVar[int]("other")
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		var j journal
-		say := func(who string, ctx context.Context) { j.log("%s %s", who, v.Get(ctx)) }
+		say := func(who string, ctx context.Context) { j.Log("%s %s", who, v.Get(ctx)) }
 		say("main", ctx)
 		tok := v.Set(ctx, "1")
 		child := task.Go(ctx, func(ctx context.Context) error {
@@ -168,7 +168,7 @@ func TestEdge053_TaskLocalVariables(t *testing.T) {
 		if _, ok := v.Lookup(ctx); ok || other.Get(ctx) != 0 {
 			t.Error("a variable that was not set has a value")
 		}
-		j.want(t, "main default", "child 1", "derived child's", "grandchild child's later", "callback child's",
+		j.Want(t, "main default", "child 1", "derived child's", "grandchild child's later", "callback child's",
 			"main 2", "main default")
 	})
 }
@@ -335,8 +335,8 @@ func TestEdge073_AsCompleted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			run(t, func(ctx context.Context, l *loop.Loop) {
 				var j journal
-				tt.fn(ctx, l, j.log)
-				j.want(t, tt.want...)
+				tt.fn(ctx, l, j.Log)
+				j.Want(t, tt.want...)
 			})
 		})
 	}
@@ -345,15 +345,15 @@ func TestEdge073_AsCompleted(t *testing.T) {
 func TestEdge085_GoexitOfAChildComesOutWhenAllHaveEnded(t *testing.T) {
 	var j journal
 	if goexits(func(ctx context.Context) error {
-		defer j.log("main ends")
+		defer j.Log("main ends")
 		return task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-			defer j.log("body ends")
+			defer j.Log("body ends")
 			for _, name := range []string{"a", "b"} {
-				g.Go(func(ctx context.Context) error { defer j.log("%s ends", name); return sleepHour(ctx) })
+				g.Go(func(ctx context.Context) error { defer j.Log("%s ends", name); return sleepHour(ctx) })
 			}
 			g.Go(func(ctx context.Context) error {
 				yield(ctx, 1)
-				defer j.log("child exits")
+				defer j.Log("child exits")
 				runtime.Goexit()
 				return nil
 			})
@@ -363,7 +363,7 @@ func TestEdge085_GoexitOfAChildComesOutWhenAllHaveEnded(t *testing.T) {
 		t.Error("Run returned")
 	}
 	// The loop is closed, which ends its tasks oldest first; then Goexit goes on.
-	j.want(t, "child exits", "body ends", "main ends", "a ends", "b ends")
+	j.Want(t, "child exits", "body ends", "main ends", "a ends", "b ends")
 }
 
 func TestEdge088_GroupCancelWithEagerChildren(t *testing.T) {

@@ -47,15 +47,15 @@ func TestExitStack(t *testing.T) {
 		{"an error passes", func(*journal, *task.ExitStack) error { return errBoom }, "boom", nil},
 		{"last first", func(j *journal, s *task.ExitStack) error {
 			for i := range 3 {
-				s.OnExit(func(context.Context) error { j.log("exit %d", i); return nil })
+				s.OnExit(func(context.Context) error { j.Log("exit %d", i); return nil })
 			}
-			j.log("fn")
+			j.Log("fn")
 			return nil
 		}, "ok", []string{"fn", "exit 2", "exit 1", "exit 0"}},
 		{"an exit fails", func(j *journal, s *task.ExitStack) error {
-			s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return err })
+			s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return err })
 			s.OnExit(func(context.Context) error { return errClose })
-			s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return err })
+			s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return err })
 			return nil
 		}, "close failed", []string{"sees ok", "sees close failed"}},
 		{"errors are joined", func(j *journal, s *task.ExitStack) error {
@@ -64,7 +64,7 @@ func TestExitStack(t *testing.T) {
 			return errBoom
 		}, "boom+close failed", nil},
 		{"an error is swallowed", func(j *journal, s *task.ExitStack) error {
-			s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return nil })
+			s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return nil })
 			return errBoom
 		}, "ok", []string{"sees boom"}},
 		{"an error is replaced", func(j *journal, s *task.ExitStack) error {
@@ -88,36 +88,36 @@ func TestExitStack(t *testing.T) {
 			return nil
 		}, "Canceled", nil},
 		{"a panic of fn", func(j *journal, s *task.ExitStack) error {
-			s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return err })
+			s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return err })
 			panic("oh")
 		}, "panic: oh", []string{"sees panic: oh"}},
 		{"a panic of an exit", func(j *journal, s *task.ExitStack) error {
-			s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return err })
+			s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return err })
 			s.OnExit(func(context.Context) error { panic("oh") })
 			return errBoom
 		}, "boom+panic: oh", []string{"sees boom+panic: oh"}},
 		{"stop", func(j *journal, s *task.ExitStack) error {
 			var stops []func() bool
 			for i := range 4 {
-				stops = append(stops, s.OnExit(func(context.Context) error { j.log("exit %d", i); return nil }))
+				stops = append(stops, s.OnExit(func(context.Context) error { j.Log("exit %d", i); return nil }))
 			}
 			for _, i := range []int{1, 3, 1} {
-				j.log("stop %d: %v", i, stops[i]())
+				j.Log("stop %d: %v", i, stops[i]())
 			}
-			s.OnExit(func(context.Context) error { j.log("stop 0: %v", stops[0]()); return nil })
+			s.OnExit(func(context.Context) error { j.Log("stop 0: %v", stops[0]()); return nil })
 			return nil
 		}, "ok", []string{"stop 1: true", "stop 3: true", "stop 1: false", "stop 0: true", "exit 2"}},
 		{"an exit puts others on the stack", func(j *journal, s *task.ExitStack) error {
-			s.OnExit(func(context.Context) error { j.log("last"); return nil })
+			s.OnExit(func(context.Context) error { j.Log("last"); return nil })
 			s.OnExit(func(context.Context) error {
-				s.OnExit(func(context.Context) error { j.log("added"); return nil })
+				s.OnExit(func(context.Context) error { j.Log("added"); return nil })
 				return nil
 			})
 			return nil
 		}, "ok", []string{"added", "last"}},
 		{"Closing", func(j *journal, s *task.ExitStack) error {
 			r, w := io.Pipe()
-			s.OnExit(func(context.Context) error { _, err := w.Write(nil); j.log("%v", err); return nil })
+			s.OnExit(func(context.Context) error { _, err := w.Write(nil); j.Log("%v", err); return nil })
 			s.Closing(r)
 			return nil
 		}, "ok", []string{"io: read/write on closed pipe"}},
@@ -129,7 +129,7 @@ func TestExitStack(t *testing.T) {
 				if got := said(err); got != tt.want {
 					t.Errorf("WithExitStack = %s, want %s", got, tt.want)
 				}
-				j.want(t, tt.log...)
+				j.Want(t, tt.log...)
 			})
 		})
 	}
@@ -159,7 +159,7 @@ func TestExitsOfACanceledTask(t *testing.T) {
 			run(t, func(ctx context.Context, l *loop.Loop) {
 				var j journal
 				begin := l.Now()
-				note := func(s string) { j.log("%v %s", l.Now().Sub(begin), s) }
+				note := func(s string) { j.Log("%v %s", l.Now().Sub(begin), s) }
 				tk := task.Go(ctx, func(ctx context.Context) error {
 					return task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
 						for i := range 2 {
@@ -183,7 +183,7 @@ func TestExitsOfACanceledTask(t *testing.T) {
 				if got := said(tk.Err()); got != tt.want || tk.State() != tt.state {
 					t.Errorf("the task is %v: %s; want %v: %s", tk.State(), got, tt.state, tt.want)
 				}
-				j.want(t, tt.log...)
+				j.Want(t, tt.log...)
 			})
 		})
 	}
@@ -196,11 +196,11 @@ func TestExitsWhenAScopeHasEnded(t *testing.T) {
 		defer cancel()
 		err := task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
 			s.OnExit(func(ctx context.Context) error {
-				j.log("shielded %s", outcome(task.Sleep(context.WithoutCancel(ctx), time.Second)))
+				j.Log("shielded %s", outcome(task.Sleep(context.WithoutCancel(ctx), time.Second)))
 				return nil
 			})
 			s.OnExit(func(ctx context.Context) error {
-				j.log("bare %s", outcome(task.Sleep(ctx, time.Second)))
+				j.Log("bare %s", outcome(task.Sleep(ctx, time.Second)))
 				return nil
 			})
 			return task.Sleep(ctx, time.Hour)
@@ -208,7 +208,7 @@ func TestExitsWhenAScopeHasEnded(t *testing.T) {
 		if err != task.ErrTimeout {
 			t.Errorf("WithExitStack = %v, want %v", err, task.ErrTimeout)
 		}
-		j.want(t, "bare Timeout", "shielded ok")
+		j.Want(t, "bare Timeout", "shielded ok")
 	})
 }
 
@@ -217,7 +217,7 @@ func TestExitStackInATimeout(t *testing.T) {
 		for _, tt := range []struct {
 			exit error
 			want string
-		}{{nil, "Timeout"}, {errClose, "Canceled(task: timeout)+close failed"}} {
+		}{{nil, "Timeout"}, {errClose, "Canceled(Timeout)+close failed"}} {
 			err := task.Timeout(ctx, time.Second, func(ctx context.Context, _ *task.TimeoutScope) error {
 				return task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
 					s.OnExit(func(context.Context) error { return tt.exit })
@@ -243,17 +243,17 @@ func TestExitsRunWhenTheTaskIsUnwound(t *testing.T) {
 	}{
 		{"by exits that give up", false, func(ctx context.Context, j *journal) error {
 			err := task.Sleep(ctx, time.Second)
-			j.log("exit: %v", err != nil)
+			j.Log("exit: %v", err != nil)
 			return err
 		}, []string{"sees Canceled(loop: closed)", "exit: true", "exit: true"}},
 		{"and the exits, too", false, func(ctx context.Context, j *journal) error {
-			defer j.log("exit")
+			defer j.Log("exit")
 			for {
 				_ = task.Sleep(ctx, time.Second)
 			}
 		}, []string{"sees Canceled(loop: closed)", "exit", "exit"}},
 		{"a fn that ignores it", true, func(_ context.Context, j *journal) error {
-			j.log("exit")
+			j.Log("exit")
 			return nil
 		}, []string{"sees Canceled(loop: closed)", "exit", "exit"}},
 	} {
@@ -270,7 +270,7 @@ func TestExitsRunWhenTheTaskIsUnwound(t *testing.T) {
 					for range 2 {
 						s.OnExit(func(ctx context.Context) error { return tt.exit(ctx, &j) })
 					}
-					s.Push(func(_ context.Context, err error) error { j.log("sees %s", said(err)); return err })
+					s.Push(func(_ context.Context, err error) error { j.Log("sees %s", said(err)); return err })
 					err := task.Sleep(ctx, time.Hour)
 					for tt.deaf {
 						_ = task.Sleep(ctx, time.Hour)
@@ -284,7 +284,7 @@ func TestExitsRunWhenTheTaskIsUnwound(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Errorf("Close = %v", err)
 			}
-			j.want(t, tt.want...)
+			j.Want(t, tt.want...)
 		})
 	}
 }
@@ -297,9 +297,9 @@ func TestExitsRunOnGoexit(t *testing.T) {
 		quiet := loop.Config{OnError: func(*loop.CallError) {}}
 		_ = task.RunConfig(context.Background(), quiet, func(ctx context.Context) error {
 			return task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
-				s.OnExit(func(ctx context.Context) error { j.log("exit"); return nil })
+				s.OnExit(func(ctx context.Context) error { j.Log("exit"); return nil })
 				s.Push(func(_ context.Context, err error) error {
-					j.log("sees %v", err == coro.ErrGoexit)
+					j.Log("sees %v", err == coro.ErrGoexit)
 					runtime.Goexit()
 					return nil
 				})
@@ -307,10 +307,10 @@ func TestExitsRunOnGoexit(t *testing.T) {
 				return nil
 			})
 		})
-		j.log("unreachable")
+		j.Log("unreachable")
 	}()
 	<-done
-	j.want(t, "sees true", "exit")
+	j.Want(t, "sees true", "exit")
 }
 
 func TestPopAll(t *testing.T) {
@@ -318,13 +318,13 @@ func TestPopAll(t *testing.T) {
 		var kept *task.ExitStack
 		err := task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
 			for i := range 2 {
-				s.OnExit(func(context.Context) error { j.log("exit %d", i); return nil })
+				s.OnExit(func(context.Context) error { j.Log("exit %d", i); return nil })
 			}
 			if fail {
 				return errBoom
 			}
 			kept = s.PopAll()
-			s.OnExit(func(context.Context) error { j.log("not handed over"); return nil })
+			s.OnExit(func(context.Context) error { j.Log("not handed over"); return nil })
 			return nil
 		})
 		return kept, err
@@ -334,13 +334,13 @@ func TestPopAll(t *testing.T) {
 		if _, err := open(ctx, &j, true); err != errBoom {
 			t.Errorf("open = %v, want %v", err, errBoom)
 		}
-		j.want(t, "exit 1", "exit 0")
+		j.Want(t, "exit 1", "exit 0")
 		s, err := open(ctx, &j, false)
 		if err != nil {
 			t.Errorf("open = %v", err)
 		}
-		j.want(t, "not handed over")
-		stop := s.OnExit(func(context.Context) error { j.log("stopped"); return nil })
+		j.Want(t, "not handed over")
+		stop := s.OnExit(func(context.Context) error { j.Log("stopped"); return nil })
 		s.OnExit(func(context.Context) error { return errClose })
 		s = s.PopAll() // stop still works
 		if !stop() {
@@ -350,7 +350,7 @@ func TestPopAll(t *testing.T) {
 		if _, err := other.Await(ctx); err != errClose {
 			t.Errorf("Close = %v, want %v", err, errClose)
 		}
-		j.want(t, "exit 1", "exit 0")
+		j.Want(t, "exit 1", "exit 0")
 		if err := s.Close(ctx); err != nil {
 			t.Errorf("Close again = %v", err)
 		}
@@ -390,12 +390,12 @@ func TestEnter(t *testing.T) {
 				return err
 			}
 			err := body("v")
-			j.log("told %s", said(err))
+			j.Log("told %s", said(err))
 			return errors.Join(err, task.Sleep(ctx, time.Second))
 		}, nil, "ok", []string{"fn has v", "told ok"}},
 		{"is told the error", func(ctx context.Context, j *journal, body body) error {
 			err := body("v")
-			j.log("told %s", said(err))
+			j.Log("told %s", said(err))
 			return err
 		}, errBoom, "boom", []string{"fn has v", "told boom"}},
 		{"swallows it", func(ctx context.Context, j *journal, body body) error {
@@ -415,7 +415,7 @@ func TestEnter(t *testing.T) {
 			return body("v")
 		}, nil, "panic: oh", []string{"fn has v"}},
 		{"calls its body twice", func(ctx context.Context, j *journal, body body) error {
-			defer j.log("ended")
+			defer j.Log("ended")
 			_ = body("v")
 			return body("w")
 		}, errBoom, "boom+panic: task: Enter of a function that called its body twice", []string{"fn has v", "ended"}},
@@ -430,13 +430,13 @@ func TestEnter(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					j.log("fn has %s", v)
+					j.Log("fn has %s", v)
 					return tt.err
 				})
 				if got := said(err); got != tt.want {
 					t.Errorf("WithExitStack = %s, want %s", got, tt.want)
 				}
-				j.want(t, tt.log...)
+				j.Want(t, tt.log...)
 			})
 		})
 	}
@@ -469,7 +469,7 @@ func TestEnterAScopeAndATimeout(t *testing.T) {
 		{"a task fails", func(ctx context.Context, j *journal, g *task.Group) error {
 			g.Go(func(ctx context.Context) error { return errBoom })
 			err := task.Sleep(ctx, time.Hour)
-			j.log("fn: %s", said(err))
+			j.Log("fn: %s", said(err))
 			return err
 		}, "Group[boom]", 0},
 		{"the timeout ends the body", func(ctx context.Context, j *journal, g *task.Group) error {
@@ -525,8 +525,8 @@ func TestEnterIsLeftWhenTheTaskIsUnwound(t *testing.T) {
 		l.CallSoon(func() { p.Resolve(struct{}{}) })
 		return task.WithExitStack(ctx, func(ctx context.Context, s *task.ExitStack) error {
 			_, err := task.Enter(ctx, s, func(ctx context.Context, body func(int) error) error {
-				defer j.log("left")
-				j.log("told %s", said(body(1)))
+				defer j.Log("left")
+				j.Log("told %s", said(body(1)))
 				for {
 					_ = task.Sleep(ctx, time.Second)
 				}
@@ -543,7 +543,7 @@ func TestEnterIsLeftWhenTheTaskIsUnwound(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Errorf("Close = %v", err)
 	}
-	j.want(t, "told Canceled(loop: closed)", "left")
+	j.Want(t, "told Canceled(loop: closed)", "left")
 }
 
 func TestManyExits(t *testing.T) {

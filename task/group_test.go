@@ -30,19 +30,19 @@ func TestScopeWaitsForItsTasks(t *testing.T) {
 		err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
 			for _, d := range []int{2, 1} {
 				g.Go(func(ctx context.Context) error {
-					defer j.log("%d", d)
+					defer j.Log("%d", d)
 					return task.Sleep(ctx, time.Duration(d)*time.Second)
 				})
 			}
 			v := task.StartIn(g, func(context.Context) (int, error) { return 5, nil })
 			m := task.StartMachineIn(g, &waitMachine{})
-			n := task.StartNowIn(g, func(context.Context) (int, error) { j.log("now"); return 6, nil })
+			n := task.StartNowIn(g, func(context.Context) (int, error) { j.Log("now"); return 6, nil })
 			vs, err := task.Gather(ctx, v, m, n)
-			j.log("%v %v", vs, err)
+			j.Log("%v %v", vs, err)
 			return nil
 		})
-		j.log("%s", outcome(err))
-		j.want(t, "now", "[5 7 6] <nil>", "1", "2", "ok")
+		j.Log("%s", outcome(err))
+		j.Want(t, "now", "[5 7 6] <nil>", "1", "2", "ok")
 	})
 }
 
@@ -50,21 +50,21 @@ func TestEdge079_AFailingChildCancelsSiblingsAndBody(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		var j journal
 		err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-			g.Go(func(ctx context.Context) error { err := sleepHour(ctx); j.log("a %s", outcome(err)); return err })
+			g.Go(func(ctx context.Context) error { err := sleepHour(ctx); j.Log("a %s", outcome(err)); return err })
 			g.Go(func(ctx context.Context) error {
 				err := sleepHour(ctx)
-				j.log("b %s", outcome(err))
+				j.Log("b %s", outcome(err))
 				_ = task.Sleep(ctx, time.Second)
 				return errors.New("clean-up of b")
 			})
 			g.Go(fails(time.Second, errBoom))
 			g.Go(fails(2*time.Second, errors.New("too late")))
 			err := sleepHour(ctx)
-			j.log("body %s", outcome(err))
+			j.Log("body %s", outcome(err))
 			return err
 		})
-		j.log("%s canceling %d", outcome(err), task.FromContext(ctx).Canceling())
-		j.want(t, "a Canceled", "b Canceled", "body Canceled", "Group[boom,clean-up of b] canceling 0")
+		j.Log("%s canceling %d", outcome(err), task.FromContext(ctx).Canceling())
+		j.Want(t, "a Canceled", "b Canceled", "body Canceled", "Group[boom,clean-up of b] canceling 0")
 		if !errors.Is(err, errBoom) || future.AsCanceled(err) != nil || errors.Is(err, context.Canceled) {
 			t.Errorf("%v looks like a cancellation", err)
 		}
@@ -78,14 +78,14 @@ func TestEdge080_AFailingBodyCancelsItsTasks(t *testing.T) {
 			g.Go(func(ctx context.Context) error {
 				err := sleepHour(ctx)
 				_ = task.Sleep(ctx, time.Second)
-				j.log("child %s", outcome(err))
+				j.Log("child %s", outcome(err))
 				return errors.New("child")
 			})
 			yield(ctx, 1)
 			return errBoom
 		})
-		j.log("%s", outcome(err))
-		j.want(t, "child Canceled", "Group[child,boom]")
+		j.Log("%s", outcome(err))
+		j.Want(t, "child Canceled", "Group[child,boom]")
 	})
 }
 
@@ -128,17 +128,17 @@ func TestEdge082_ParentCanceledFromOutside(t *testing.T) {
 							}
 							return nil
 						})
-						j.log("%s, canceling %d", outcome(err), task.FromContext(ctx).Canceling())
-						j.log("next wait: %s", outcome(task.Yield(ctx)))
+						j.Log("%s, canceling %d", outcome(err), task.FromContext(ctx).Canceling())
+						j.Log("next wait: %s", outcome(task.Yield(ctx)))
 						return err
 					})
 					yield(ctx, 3)
 					a.Cancel(errBoom)
 					_, _ = a.Await(ctx)
 					if childFails {
-						j.want(t, "Group[child], canceling 1", "next wait: Canceled")
+						j.Want(t, "Group[child], canceling 1", "next wait: Canceled")
 					} else {
-						j.want(t, "Canceled(boom), canceling 1", "next wait: ok")
+						j.Want(t, "Canceled(boom), canceling 1", "next wait: ok")
 					}
 				})
 			})
@@ -257,13 +257,13 @@ func TestEdge087_AFailingFirstStepFailsTheGroupATurnLater(t *testing.T) {
 		var j journal
 		err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
 			task.StartNowIn(g, func(context.Context) (int, error) { return 0, errBoom })
-			j.log("canceling %d", task.FromContext(ctx).Canceling())
+			j.Log("canceling %d", task.FromContext(ctx).Canceling())
 			g.Go(sleepHour) // still let in
-			j.log("%s", outcome(sleepHour(ctx)))
+			j.Log("%s", outcome(sleepHour(ctx)))
 			return nil
 		})
-		j.log("%s", outcome(err))
-		j.want(t, "canceling 0", "Canceled", "Group[boom]")
+		j.Log("%s", outcome(err))
+		j.Want(t, "canceling 0", "Canceled", "Group[boom]")
 	})
 }
 
@@ -276,7 +276,7 @@ func TestEdge088_GroupCancel(t *testing.T) {
 		{"by the body", func(ctx context.Context, g *task.Group, j *journal) error {
 			g.Cancel()
 			g.Cancel()
-			j.log("body %s", outcome(sleepHour(ctx)))
+			j.Log("body %s", outcome(sleepHour(ctx)))
 			return nil
 		}, []string{"body Canceled", "child never ran", "ok"}},
 		{"by the body, which does not wait", func(ctx context.Context, g *task.Group, j *journal) error {
@@ -295,7 +295,7 @@ func TestEdge088_GroupCancel(t *testing.T) {
 		{"by a child, while the body runs", func(ctx context.Context, g *task.Group, j *journal) error {
 			g.Go(func(ctx context.Context) error { yield(ctx, 2); g.Cancel(); return nil })
 			err := sleepHour(ctx)
-			j.log("body %s", outcome(err))
+			j.Log("body %s", outcome(err))
 			return err
 		}, []string{"child Canceled", "body Canceled", "ok"}},
 		{"and a failure", func(ctx context.Context, g *task.Group, j *journal) error {
@@ -312,17 +312,17 @@ func TestEdge088_GroupCancel(t *testing.T) {
 					g.Go(func(ctx context.Context) error {
 						ran = true
 						err := sleepHour(ctx)
-						j.log("child %s", outcome(err))
+						j.Log("child %s", outcome(err))
 						return err
 					}).OnDone(func() {
 						if !ran {
-							j.log("child never ran")
+							j.Log("child never ran")
 						}
 					})
 					return tt.body(ctx, g, &j)
 				})
-				j.log("%s", outcome(err))
-				j.want(t, tt.want...)
+				j.Log("%s", outcome(err))
+				j.Want(t, tt.want...)
 				if n := task.FromContext(ctx).Canceling(); n != 0 {
 					t.Errorf("canceling %d", n)
 				}
@@ -408,7 +408,7 @@ func TestPanicsInAGroup(t *testing.T) {
 		for _, who := range []string{"body", "child", "machine"} {
 			var j journal
 			err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
-				g.Go(func(ctx context.Context) error { err := sleepHour(ctx); j.log("sibling %s", outcome(err)); return err })
+				g.Go(func(ctx context.Context) error { err := sleepHour(ctx); j.Log("sibling %s", outcome(err)); return err })
 				yield(ctx, 1)
 				switch who {
 				case "body":
@@ -424,7 +424,7 @@ func TestPanicsInAGroup(t *testing.T) {
 			if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "task_test") {
 				t.Errorf("%s: %v", who, err)
 			}
-			j.want(t, "sibling Canceled")
+			j.Want(t, "sibling Canceled")
 		}
 	})
 }
@@ -439,7 +439,7 @@ func TestSetLimit(t *testing.T) {
 				g.Go(func(ctx context.Context) error {
 					running++
 					most = max(most, running)
-					j.log("%d", i)
+					j.Log("%d", i)
 					defer func() { running-- }()
 					return task.Sleep(ctx, time.Duration(6-i)*time.Second)
 				})
@@ -450,7 +450,7 @@ func TestSetLimit(t *testing.T) {
 		if err != nil || most != 2 {
 			t.Errorf("%v, %d at a time, want 2", err, most)
 		}
-		j.want(t, "0", "1", "2", "3", "4", "5")
+		j.Want(t, "0", "1", "2", "3", "4", "5")
 	})
 }
 
@@ -516,20 +516,20 @@ func TestNestedGroupsUnwindFromTheOutside(t *testing.T) {
 				err := task.Scope(ctx, func(ctx context.Context, g *task.Group) error {
 					g.Go(func(ctx context.Context) error {
 						err := sleepHour(ctx)
-						j.log("innermost %s", outcome(err))
+						j.Log("innermost %s", outcome(err))
 						return err
 					})
 					return sleepHour(ctx)
 				})
-				j.log("inner %s", outcome(err))
+				j.Log("inner %s", outcome(err))
 				return err
 			})
-			j.log("outer %s", outcome(err))
+			j.Log("outer %s", outcome(err))
 			return err
 		})
 		yield(ctx, 3)
 		a.Cancel(errBoom)
 		_, _ = a.Await(ctx)
-		j.want(t, "innermost Canceled", "inner Canceled(boom)", "outer Canceled(boom)")
+		j.Want(t, "innermost Canceled", "inner Canceled(boom)", "outer Canceled(boom)")
 	})
 }

@@ -31,7 +31,7 @@ func TestMachines(t *testing.T) {
 		n := 0
 		m := task.StartMachine(ctx, stepFunc(func(ctx context.Context, thrown error) (future.Waiter, error) {
 			n++
-			j.log("%d %v %v", n, thrown, l.Now().Second())
+			j.Log("%d %v %v", n, thrown, l.Now().Second())
 			if task.FromContext(ctx) == nil || l.Context() != ctx {
 				t.Error("its ctx has no task")
 			}
@@ -43,7 +43,7 @@ func TestMachines(t *testing.T) {
 			case 3:
 				return bad, nil // a failure is read from the future
 			case 4:
-				j.log("%v", bad.Err())
+				j.Log("%v", bad.Err())
 				return child, nil
 			case 5:
 				return future.After(l, time.Second), nil
@@ -51,8 +51,8 @@ func TestMachines(t *testing.T) {
 			return task.Done, nil
 		}))
 		v, err := m.Await(ctx)
-		j.log("%q %v", v, err)
-		j.want(t, "1 <nil> 0", "2 <nil> 0", "3 <nil> 0", "4 <nil> 0", "boom", "5 <nil> 1", "6 <nil> 2", `"result" <nil>`)
+		j.Log("%q %v", v, err)
+		j.Want(t, "1 <nil> 0", "2 <nil> 0", "3 <nil> 0", "4 <nil> 0", "boom", "5 <nil> 1", "6 <nil> 2", `"result" <nil>`)
 	})
 }
 
@@ -63,7 +63,7 @@ func TestMachineIsThrownCancellations(t *testing.T) {
 		n := 0
 		m := task.StartMachine(ctx, stepFunc(func(ctx context.Context, thrown error) (future.Waiter, error) {
 			n++
-			j.log("%s", outcome(thrown))
+			j.Log("%s", outcome(thrown))
 			switch n {
 			case 1, 2:
 				return future.After(l, time.Hour), nil // ignores what was thrown
@@ -82,8 +82,8 @@ func TestMachineIsThrownCancellations(t *testing.T) {
 		_ = task.Sleep(ctx, 90*time.Minute) // the second hour passes
 		f.Cancel(errors.New("future"))
 		_, err := m.Await(ctx)
-		j.log("%s", outcome(err))
-		j.want(t, "ok", "Canceled(task)", "ok", "Canceled(future)", "ok", "Canceled(self)", "Canceled(self)")
+		j.Log("%s", outcome(err))
+		j.Want(t, "ok", "Canceled(task)", "ok", "Canceled(future)", "ok", "Canceled(self)", "Canceled(self)")
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/testkit"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/looptest"
 	"github.com/eddyloop/eddy/task"
@@ -54,48 +54,18 @@ func childOutput(t *testing.T, name string) string {
 	return string(out)
 }
 
-// A journal is what happened, in order.
-type journal struct{ lines []string }
+type journal = testkit.Journal
 
-func (j *journal) log(format string, args ...any) {
-	j.lines = append(j.lines, fmt.Sprintf(format, args...))
-}
+var (
+	yield     = testkit.Yield
+	newLoop   = testkit.NewLoop
+	panics    = testkit.Panics
+	wantPanic = testkit.WantPanic
+)
 
-func (j *journal) want(t testing.TB, want ...string) {
-	t.Helper()
-	if !slices.Equal(j.lines, want) {
-		t.Errorf("happened:\n\t%s\nwant:\n\t%s", strings.Join(j.lines, "\n\t"), strings.Join(want, "\n\t"))
-	}
-	j.lines = nil
-}
-
-// outcome writes an error as the traces of package conformance do; of a
-// cancellation it shows the cause that Cancel was given.
+// outcome writes an error as the traces of package conformance do.
 func outcome(err error) string {
-	switch g := err.(type) {
-	case nil:
-		return "ok"
-	case *task.GroupError:
-		var s []string
-		for _, err := range g.Errors() {
-			s = append(s, outcome(err))
-		}
-		return "Group[" + strings.Join(s, ",") + "]"
-	}
-	if c := future.AsCanceled(err); c != nil {
-		// Who looks at a canceled task second gets a cancellation caused by the first.
-		for future.AsCanceled(c.Cause) != nil {
-			c = future.AsCanceled(c.Cause)
-		}
-		if c.Cause == nil {
-			return "Canceled"
-		}
-		return "Canceled(" + c.Cause.Error() + ")"
-	}
-	if err == task.ErrTimeout {
-		return "Timeout"
-	}
-	return err.Error()
+	return strings.ReplaceAll(testkit.Outcome(err), task.ErrTimeout.Error(), "Timeout")
 }
 
 var errBoom = errors.New("boom")
@@ -129,52 +99,6 @@ func wantReports(t testing.TB, got []*loop.CallError, want ...string) {
 	}
 	if !slices.Equal(s, want) {
 		t.Errorf("reported %q, want %q", s, want)
-	}
-}
-
-// yield lets n turns pass.
-func yield(ctx context.Context, n int) {
-	for range n {
-		if err := task.Yield(ctx); err != nil {
-			panic(err)
-		}
-	}
-}
-
-// newLoop returns a loop with a virtual clock that is closed when the test ends.
-func newLoop(t testing.TB, cfg loop.Config) *loop.Loop {
-	t.Helper()
-	if cfg.Clock == nil {
-		cfg.Clock = looptest.NewClock(time.Time{})
-	}
-	l, err := loop.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return l
-}
-
-// panics returns what fn panics with, or fails the test.
-func panics(t testing.TB, fn func()) (v any) {
-	t.Helper()
-	defer func() {
-		if v = recover(); v == nil {
-			t.Error("did not panic")
-		}
-	}()
-	fn()
-	return nil
-}
-
-func wantPanic(t testing.TB, part string, fn func()) {
-	t.Helper()
-	if v := panics(t, fn); v != nil && !strings.Contains(fmt.Sprint(v), part) {
-		t.Errorf("panicked with %q, want a sentence with %q", v, part)
 	}
 }
 

@@ -51,29 +51,29 @@ func TestRunGivesMainTheValuesOfCtx(t *testing.T) {
 
 func TestEdge104_LeftoversAreCanceledOldestFirstAndAwaited(t *testing.T) {
 	var j journal
-	cfg := virtual(func(e *loop.CallError) { j.log("report %s %s: %v", e.Op, e.Name, e.Err) })
+	cfg := virtual(func(e *loop.CallError) { j.Log("report %s %s: %v", e.Op, e.Name, e.Err) })
 	err := task.RunConfig(t.Context(), cfg, func(ctx context.Context) error {
 		for _, name := range []string{"a", "b", "c"} {
 			task.Go(ctx, func(ctx context.Context) error {
 				err := sleepHour(ctx)
-				j.log("%s %s", name, outcome(err))
+				j.Log("%s %s", name, outcome(err))
 				_ = task.Sleep(ctx, time.Second)
-				j.log("%s has cleaned up", name)
+				j.Log("%s has cleaned up", name)
 				if name == "b" {
 					return errBoom
 				}
 				return err
 			}).SetName(name)
 		}
-		task.Go(ctx, func(context.Context) error { j.log("never"); return nil })
+		task.Go(ctx, func(context.Context) error { j.Log("never"); return nil })
 		late := task.Go(ctx, func(context.Context) error { return errors.New("early") })
 		late.SetName("early")
 		yield(ctx, 1)
-		defer j.log("main ends")
+		defer j.Log("main ends")
 		return nil
 	})
-	j.log("%s", outcome(err))
-	j.want(t, "never", "main ends", "a Canceled", "b Canceled", "c Canceled",
+	j.Log("%s", outcome(err))
+	j.Want(t, "never", "main ends", "a Canceled", "b Canceled", "c Canceled",
 		"a has cleaned up", "b has cleaned up", "c has cleaned up",
 		"report shutdown b: boom", "report result never retrieved early: early", "ok")
 }
@@ -87,12 +87,12 @@ func TestRunsCtxCancelsMainOnce(t *testing.T) {
 		defer release()
 		cancel(errBoom)
 		err := sleepHour(ctx)
-		j.log("%s, ctx %v", outcome(err), ctx.Err())
-		j.log("%s", outcome(task.Sleep(ctx, time.Millisecond))) // cleans up
+		j.Log("%s, ctx %v", outcome(err), ctx.Err())
+		j.Log("%s", outcome(task.Sleep(ctx, time.Millisecond))) // cleans up
 		return err
 	})
-	j.log("%s", outcome(err))
-	j.want(t, "Canceled(boom), ctx <nil>", "ok", "Canceled(boom)")
+	j.Log("%s", outcome(err))
+	j.Want(t, "Canceled(boom), ctx <nil>", "ok", "Canceled(boom)")
 }
 
 func TestRunWithACtxThatHasEnded(t *testing.T) {
@@ -131,12 +131,12 @@ func TestEdge106_RunOnALoopPanics(t *testing.T) {
 
 func TestEdge106_RunOnSeveralTimes(t *testing.T) {
 	var j journal
-	l := newLoop(t, virtual(func(e *loop.CallError) { j.log("%v", e) }))
+	l := newLoop(t, virtual(func(e *loop.CallError) { j.Log("%v", e) }))
 	for i := range 3 {
 		err := task.RunOn(t.Context(), l, func(ctx context.Context) error {
 			task.Go(ctx, func(ctx context.Context) error {
 				err := sleepHour(ctx)
-				j.log("leftover of %d %s", i, outcome(err))
+				j.Log("leftover of %d %s", i, outcome(err))
 				return err
 			})
 			yield(ctx, 1)
@@ -145,7 +145,7 @@ func TestEdge106_RunOnSeveralTimes(t *testing.T) {
 			}
 			return task.Sleep(ctx, time.Second)
 		})
-		j.log("%d %s, %d tasks", i, outcome(err), len(task.All(l)))
+		j.Log("%d %s, %d tasks", i, outcome(err), len(task.All(l)))
 	}
 	for range 2 {
 		if err := l.Close(); err != nil {
@@ -155,7 +155,7 @@ func TestEdge106_RunOnSeveralTimes(t *testing.T) {
 	if err := task.RunOn(t.Context(), l, sleepHour); err != loop.ErrClosed {
 		t.Errorf("on a closed loop: %v", err)
 	}
-	j.want(t, "leftover of 0 Canceled", "0 ok, 0 tasks", "leftover of 1 Canceled", "1 boom, 0 tasks",
+	j.Want(t, "leftover of 0 Canceled", "0 ok, 0 tasks", "leftover of 1 Canceled", "1 boom, 0 tasks",
 		"leftover of 2 Canceled", "2 ok, 0 tasks")
 }
 

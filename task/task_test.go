@@ -44,12 +44,12 @@ func TestTasksReturnWhatTheirBodiesReturn(t *testing.T) {
 func TestEdge036_FirstStepIsQueued(t *testing.T) {
 	var j journal
 	run(t, func(ctx context.Context, l *loop.Loop) {
-		a := task.Go(ctx, func(context.Context) error { j.log("a"); return nil })
-		b := task.Go(ctx, func(context.Context) error { j.log("b"); return nil })
-		l.CallSoon(func() { j.log("callback") })
-		j.log("starter")
+		a := task.Go(ctx, func(context.Context) error { j.Log("a"); return nil })
+		b := task.Go(ctx, func(context.Context) error { j.Log("b"); return nil })
+		l.CallSoon(func() { j.Log("callback") })
+		j.Log("starter")
 		_, _ = task.Gather(ctx, a, b)
-		j.want(t, "starter", "a", "b", "callback")
+		j.Want(t, "starter", "a", "b", "callback")
 	})
 }
 
@@ -200,22 +200,22 @@ func TestEdge058_StartNowRunsTheFirstStepInside(t *testing.T) {
 	var j journal
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		outer := task.StartNow(ctx, func(ctx context.Context) (int, error) {
-			j.log("outer begins")
+			j.Log("outer begins")
 			inner := task.StartNow(ctx, func(ctx context.Context) (int, error) {
-				j.log("inner begins")
+				j.Log("inner begins")
 				yield(ctx, 1)
-				j.log("inner ends")
+				j.Log("inner ends")
 				return 1, nil
 			})
-			j.log("outer goes on as %v", l.Current().(fmt.Stringer))
+			j.Log("outer goes on as %v", l.Current().(fmt.Stringer))
 			v, err := inner.Await(ctx)
-			j.log("outer ends")
+			j.Log("outer ends")
 			return v + 1, err
 		})
-		j.log("starter")
+		j.Log("starter")
 		v, err := outer.Await(ctx)
-		j.log("%d %v", v, err)
-		j.want(t, "outer begins", "inner begins", "outer goes on as Task-2 (running)", "starter",
+		j.Log("%d %v", v, err)
+		j.Want(t, "outer begins", "inner begins", "outer goes on as Task-2 (running)", "starter",
 			"inner ends", "outer ends", "2 <nil>")
 
 		waits := task.StartNow(ctx, func(ctx context.Context) (int, error) { return 0, sleepHour(ctx) })

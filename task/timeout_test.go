@@ -74,7 +74,7 @@ func TestEdge074_TimeoutOnlyFromTheScopeThatFired(t *testing.T) {
 		}, "Canceled(boom) 1"},
 		{"canceled just after the deadline", func(a task.Any, l *loop.Loop) {
 			l.CallLater(time.Second/2, func() { l.CallLater(time.Second/2, func() { a.Cancel(errBoom) }) })
-		}, "Canceled(task: timeout) 1"},
+		}, "Canceled(Timeout) 1"},
 	} {
 		run(t, func(ctx context.Context, l *loop.Loop) {
 			var got string
@@ -109,7 +109,7 @@ func TestEdge074_OuterTimeoutFiresThroughTheInner(t *testing.T) {
 			inner = task.Timeout(ctx, time.Hour, timedSleep(2*time.Hour))
 			return inner
 		})
-		if err != task.ErrTimeout || outcome(inner) != "Canceled(task: timeout)" {
+		if err != task.ErrTimeout || outcome(inner) != "Canceled(Timeout)" {
 			t.Errorf("inner %v, outer %v", inner, err)
 		}
 	})
@@ -160,20 +160,20 @@ func TestEdge076_NestedTimeouts(t *testing.T) {
 		outer time.Duration
 		want  []string
 	}{
-		{time.Second, []string{"inner Canceled(task: timeout)", "next wait ok", "ok"}},
-		{2 * time.Second, []string{"inner Timeout", "next wait Canceled(task: timeout)", "Timeout"}},
+		{time.Second, []string{"inner Canceled(Timeout)", "next wait ok", "ok"}},
+		{2 * time.Second, []string{"inner Timeout", "next wait Canceled(Timeout)", "Timeout"}},
 	} {
 		run(t, func(ctx context.Context, l *loop.Loop) {
 			var j journal
 			err := task.Timeout(ctx, tt.outer, func(ctx context.Context, _ *task.TimeoutScope) error {
 				err := task.Timeout(ctx, time.Second, timedSleep(time.Hour))
-				j.log("inner %s", outcome(err))
+				j.Log("inner %s", outcome(err))
 				err = sleepHour(ctx)
-				j.log("next wait %s", outcome(err))
+				j.Log("next wait %s", outcome(err))
 				return err
 			})
-			j.log("%s", outcome(err))
-			j.want(t, tt.want...)
+			j.Log("%s", outcome(err))
+			j.Want(t, tt.want...)
 			if n := task.FromContext(ctx).Canceling(); n != 0 {
 				t.Errorf("canceling %d", n)
 			}
@@ -294,9 +294,9 @@ func TestEdge060_Sleep(t *testing.T) {
 		// Sleeps of one instant end in the order they began.
 		var j journal
 		for _, name := range []string{"a", "b", "c", "d"} {
-			task.Go(ctx, func(ctx context.Context) error { defer j.log("%s", name); return task.Sleep(ctx, time.Second) })
+			task.Go(ctx, func(ctx context.Context) error { defer j.Log("%s", name); return task.Sleep(ctx, time.Second) })
 		}
 		_ = task.Sleep(ctx, 2*time.Second)
-		j.want(t, "a", "b", "c", "d")
+		j.Want(t, "a", "b", "c", "d")
 	})
 }

@@ -253,8 +253,8 @@ func TestEdge070_WaitForRaces(t *testing.T) {
 		{"v", "5 ok"}, {"t", "0 Timeout"}, {"c", "0 Canceled(boom)"},
 		{"vc", "0 Canceled(boom)"}, {"cv", "0 Canceled(boom)"},
 		{"vt", "0 Timeout"}, {"tv", "0 Timeout"},
-		{"ct", "0 Canceled(boom)"}, {"tc", "0 Canceled(task: timeout)"},
-		{"vct", "0 Canceled(task: timeout)"}, {"vtc", "0 Canceled(boom)"}, // the last cause stands, as in CPython
+		{"ct", "0 Canceled(boom)"}, {"tc", "0 Canceled(Timeout)"},
+		{"vct", "0 Canceled(Timeout)"}, {"vtc", "0 Canceled(boom)"}, // the last cause stands, as in CPython
 	} {
 		run(t, func(ctx context.Context, l *loop.Loop) {
 			f, p := future.New[int](l)
