@@ -40,9 +40,9 @@ func (h *Handle) Run() {
 	}
 	h.fn = nil
 	l := h.env.Loop.(*Loop)
-	l.env, l.callback = h.env, nil
+	l.env = h.env // the loop has seen to it that callback is nil
 	fn()
-	l.env, l.callback = l.root, nil
+	l.env = l.root
 }
 
 // Cancel prevents the call and reports whether it did: false if the call was
@@ -76,6 +76,11 @@ func (h *Handle) When() (time.Time, bool) {
 	return h.env.Loop.(*Loop).time(h.when), true
 }
 
+// handleChunk is how many handles CallSoon allocates at a time: most are made soon
+// after each other, die soon, and hold nothing after their call. A timer's handle may
+// live long, and is allocated by itself.
+const handleChunk = 10 // 480 bytes, the largest size of object without a header
+
 // CallSoon queues fn for the next turn of the loop. Calls are made in the order
 // queued, each once. A fn that panics does not stop the loop: see
 // [Config.OnError]. It panics if the loop is closed. (asyncio: call_soon)
@@ -87,7 +92,16 @@ func (l *Loop) CallSoon(fn func()) *Handle {
 		l.check("CallSoon")
 		fn = l.site(fn)
 	}
-	h := &Handle{fn: fn, env: l.capture(), when: noTime}
+	e := l.env
+	if l.running != nil || l.callback != nil {
+		e = l.capture()
+	}
+	if len(l.handles) == 0 {
+		l.handles = make([]Handle, handleChunk)
+	}
+	h := &l.handles[0]
+	l.handles = l.handles[1:]
+	h.fn, h.env, h.when = fn, e, noTime
 	l.ready.push(h)
 	return h
 }

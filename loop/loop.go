@@ -120,8 +120,9 @@ type Loop struct {
 
 	// The turn.
 	ready    queue
-	batch    int   // calls left of the batch that runs
-	now      int64 // ns since the loop was made; read when the loop looks
+	handles  []Handle // for CallSoon
+	batch    int      // calls left of the batch that runs
+	now      int64    // ns since the loop was made; read when the loop looks
 	timers   timerheap.Heap[Runnable]
 	due      int64 // no timer is due earlier than this
 	ran      int   // calls since the last look
@@ -236,6 +237,7 @@ func (l *Loop) Run() error {
 		l.locked = true
 	}
 	l.inTurn, l.turned, l.err = true, false, nil
+	l.callback = nil
 	l.lookedAt = l.clock.now()
 	l.debug.start()
 	defer l.leaveRun()
