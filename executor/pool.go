@@ -162,11 +162,11 @@ func (p *Pool) take(before *job) *job {
 	p.waiting.remove(j)
 	p.running.push(j)
 	j.place = running
-	p.mu.Unlock()
 	now := p.now()
-	if since := j.since.Swap(now); since != 0 {
+	if since := j.since.Swap(now); since != 0 { // under the lock: a Shutdown may name the job
 		p.waited.Add(now - since)
 	}
+	p.mu.Unlock()
 	return j
 }
 

@@ -48,9 +48,10 @@ func (p *Pool) shutdown(ctx context.Context, now bool) error {
 	case <-ctx.Done():
 	}
 	more, stuck := p.cut()
-	if n += more; n == 0 && len(stuck) == 0 {
-		return nil // between the end of a job and that of its goroutine
+	if more == 0 && len(stuck) == 0 {
+		return nil // all has ended, or is between the end of a job and that of its goroutine
 	}
+	n += more
 	return &ShutdownError{Pool: p.name, Stuck: p.describe(stuck), Canceled: n, Cause: context.Cause(ctx)}
 }
 

@@ -171,12 +171,21 @@ func (l *Loop) check(method string) {
 	if l.debug == nil {
 		return
 	}
+	if !l.OnGoroutine() {
+		panic("loop: " + method + " from a goroutine that is not the loop's; use CallSoonThreadsafe")
+	}
+}
+
+// OnGoroutine reports whether the caller is on the loop. It works in debug mode and
+// while the loop runs, and returns true otherwise; it takes about 2 µs.
+func (l *Loop) OnGoroutine() bool {
+	if l.debug == nil {
+		return true
+	}
 	l.debug.mu.Lock()
 	home := l.debug.gid
 	l.debug.mu.Unlock()
-	if home != 0 && !onGoroutine(home) {
-		panic("loop: " + method + " from a goroutine that is not the loop's; use CallSoonThreadsafe")
-	}
+	return home == 0 || onGoroutine(home)
 }
 
 // CheckGoroutine panics in debug mode if the caller is not on the loop. what

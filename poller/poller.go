@@ -74,11 +74,15 @@ const (
 	// Failed means that there is an error to be fetched. It always comes with CanRead and
 	// CanWrite: both sides must look.
 	Failed
+	// Urgent means that urgent data of TCP is or was among what can be read: a read
+	// stops there, so one that came back short has not drained the socket. Only epoll
+	// tells, and only for registrations with Edge.
+	Urgent
 )
 
 // String returns the names of r's members joined by "|", for example "CanRead|HangUp".
 func (r Ready) String() string {
-	return names(uint8(r), [...]string{"CanRead", "CanWrite", "HangUp", "Failed"})
+	return names(uint8(r), [...]string{"CanRead", "CanWrite", "HangUp", "Failed", "Urgent"})
 }
 
 // An Event says that the descriptor registered under Token is Ready.
@@ -195,7 +199,7 @@ func validateWait(events []Event) {
 }
 
 // names spells a set of bits; bits without a name are left out.
-func names[A [3]string | [4]string](set uint8, members A) string {
+func names[A [3]string | [5]string](set uint8, members A) string {
 	var b strings.Builder
 	for i := range len(members) {
 		if set&(1<<i) == 0 {

@@ -231,6 +231,9 @@ func epollEvents(in Interest) uint32 {
 	if in&Writable != 0 {
 		ev |= unix.EPOLLOUT
 	}
+	if in&Edge != 0 && in&Readable != 0 {
+		ev |= unix.EPOLLPRI
+	}
 	if in&Edge != 0 {
 		ev |= unix.EPOLLET
 	}
@@ -244,6 +247,9 @@ func epollReady(ev uint32) Ready {
 	}
 	if ev&unix.EPOLLOUT != 0 {
 		r |= CanWrite
+	}
+	if ev&unix.EPOLLPRI != 0 {
+		r |= Urgent | CanRead
 	}
 	if ev&unix.EPOLLRDHUP != 0 {
 		r |= HangUp | CanRead

@@ -86,8 +86,8 @@ func watched(w *wait, l *loop.Loop, c future.Canceler) (is bool) {
 	return false
 }
 
-// budget is what may be done on a connection in one turn: it bounds the bytes, in
-// units of 4 KB, and the number of operations.
+// budget is what may be done on a connection between two waits: it bounds the
+// bytes, in units of 4 KB, and the number of operations.
 const budget = 64
 
 func (c *Conn) spend(n int) { c.spent = int16(min(int(c.spent)+1+n>>12, budget)) }
@@ -99,6 +99,14 @@ func (c *Conn) giveWay(ctx context.Context) error {
 	}
 	c.spent = 0
 	return task.Yield(ctx)
+}
+
+// giveWayReading is giveWay in the middle of a read, which nobody else may begin
+// meanwhile.
+func (c *Conn) giveWayReading(ctx context.Context) error {
+	c.flags |= reading
+	defer c.release(reading)
+	return c.giveWay(ctx)
 }
 
 // A connSink is a Conn as the loop sees it.

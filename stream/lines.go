@@ -43,13 +43,18 @@ func (c *Conn) ReadLine(ctx context.Context) (string, error) {
 	for {
 		if c.in != nil {
 			if line, ok, err := c.bufferedLine(limit); ok || err != nil {
-				c.spend(len(line))
+				c.spend(0) // its bytes were counted when they came
 				return line, err
 			}
 		}
 		err := c.fill(limit)
 		switch {
 		case err == nil:
+			if c.spent >= budget { // a long line that keeps coming
+				if err := c.giveWayReading(ctx); err != nil {
+					return "", err
+				}
+			}
 		case err == ErrWouldBlock:
 			if err := c.waitReadable(ctx, nil); err != nil {
 				return "", err
@@ -151,6 +156,7 @@ func (c *Conn) fill(limit int) error {
 	}
 	n, err := c.fd.TryRead(b.b[b.w:])
 	b.w += n
+	c.spend(n)
 	switch {
 	case n > 0:
 		c.in = b

@@ -172,7 +172,7 @@ func (ln *Listener) TryAccept() (*Conn, error) {
 		case err == ErrWouldBlock:
 			ln.short = false // all are served: what may come is a new shortage
 			return nil, err
-		case netfd.Shortage(err), aborted == maxAccepts: // or it would go on for ever
+		case netfd.Shortage(err), aborted >= maxAccepts: // or it would go on for ever
 			ln.rest(err)
 		case netfd.Aborted(err):
 			ln.stats.Aborted++

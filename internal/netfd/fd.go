@@ -82,7 +82,7 @@ func (f *FD) Note(r poller.Ready) (reader, writer bool) {
 		writer = s&wantWrite != 0
 		s = s&^wantWrite | canWrite
 	}
-	if r&(poller.HangUp|poller.Failed) != 0 {
+	if r&(poller.HangUp|poller.Failed|poller.Urgent) != 0 {
 		s |= ending
 	}
 	f.state = s
