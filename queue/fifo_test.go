@@ -80,10 +80,7 @@ func FuzzFIFO(f *testing.F) {
 	f.Add([]byte{8 << 2, 5<<2 | 2, 7 << 2, 63<<2 | 3, 59<<2 | 3, 4})
 	f.Add([]byte{63<<2 | 3, 63<<2 | 3, 63<<2 | 3, 40<<2 | 3, 59<<2 | 3, 1 << 2, 1<<2 | 2})
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		if len(ops) > 300 {
-			t.Skip("longer than need be")
-		}
-		fifoModel(t, ops)
+		fifoModel(t, ops[:min(len(ops), 300)]) // more is no different
 	})
 }
 

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"runtime"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,22 +15,6 @@ import (
 	"github.com/eddyloop/eddy/stream"
 	"github.com/eddyloop/eddy/task"
 )
-
-// When descriptors run out the listener rests, those it serves go on, and when
-// there are some again it goes on, too. In a process of its own, because the limit
-// is a process's.
-func TestDescriptorStorm(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs a system that counts by the process")
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "STREAM_TEST_CHILD=storm")
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 func stormChild() {
 	reports := 0
