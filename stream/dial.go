@@ -78,7 +78,7 @@ func dialAddr(ctx context.Context, l *loop.Loop, a netfd.Addr) (*Conn, error) {
 }
 
 func dialOnce(ctx context.Context, l *loop.Loop, a netfd.Addr) (*Conn, error) {
-	fd, err := netfd.Connect(a)
+	fd, err := netfd.Connect(a, netfd.Addr{})
 	if err != nil {
 		return nil, err
 	}

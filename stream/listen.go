@@ -77,7 +77,7 @@ func Listen(ctx context.Context, network, address string) (*Listener, error) {
 	var first error
 	for i := range addrs {
 		a := addrs[i]
-		fd, err := netfd.Listen(a, network == "tcp" && a.IP() == netip.IPv6Unspecified())
+		fd, err := netfd.Listen(a, network == "tcp" && a.IP() == netip.IPv6Unspecified(), false)
 		if err == nil {
 			ln := &Listener{network: network, addr: netfd.LocalAddr(fd)}
 			if !ln.addr.IP().IsUnspecified() {

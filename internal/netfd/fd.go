@@ -3,6 +3,7 @@
 package netfd
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -15,8 +16,8 @@ import (
 // maxIO bounds the bytes that one system call moves: some 20 µs worth.
 const maxIO = 128 << 10
 
-// An FD is a non-blocking socket of a loop. It is made to be part of a larger
-// struct, its owner, which is the loop's [loop.Sink] for it. The zero value is
+// An FD is a non-blocking socket of a loop, or a pipe or terminal. It is made to be
+// part of a larger struct, its owner, which is the loop's [loop.Sink] for it. The zero value is
 // closed. It must be used on the loop, and not be copied.
 //
 //	closed --Open--> open --Close, or the loop's--> closed
@@ -40,6 +41,7 @@ const (
 	wantWrite                   //
 	ending                      // an event told of an end or an error: a short read drains nothing
 	open
+	file // read and write, not recv and send; being short means nothing
 )
 
 // Open registers a non-blocking socket with the loop. From now on the loop calls
@@ -48,10 +50,20 @@ const (
 // is ready: reading never pays, because the first event is on its way, whatever
 // it says. On an error, of [loop.Loop.Watch], the socket is left to the caller.
 func (f *FD) Open(l *loop.Loop, fd int, sink loop.Sink, writable bool) error {
+	return f.open(l, fd, sink, writable, 0)
+}
+
+// OpenFile is Open for a pipe, a terminal or another character device, or one end
+// of it: what cannot be read or written answers so when it is tried.
+func (f *FD) OpenFile(l *loop.Loop, fd int, sink loop.Sink) error {
+	return f.open(l, fd, sink, true, file)
+}
+
+func (f *FD) open(l *loop.Loop, fd int, sink loop.Sink, writable bool, kind state) error {
 	if err := l.Watch(fd, sink); err != nil {
 		return err
 	}
-	f.l, f.fd, f.state = l, int32(fd), open
+	f.l, f.fd, f.state = l, int32(fd), open|kind
 	if writable {
 		f.state |= canWrite
 	}
@@ -120,12 +132,12 @@ func (f *FD) TryRead(p []byte) (int, error) {
 		p = p[:maxIO]
 	}
 	for {
-		n, errno := sysRead(int(f.fd), p)
+		n, errno := f.sysRead(p)
 		switch {
 		case n == len(p):
 			return n, nil
 		case n > 0:
-			if f.state&ending == 0 {
+			if f.state&(ending|file) == 0 {
 				f.state &^= canRead
 			}
 			return n, nil
@@ -150,12 +162,14 @@ func (f *FD) TryWrite(p []byte) (int, error) {
 		p = p[:maxIO]
 	}
 	for {
-		n, errno := sysWrite(int(f.fd), p)
+		n, errno := f.sysWrite(p)
 		switch {
 		case n == len(p):
 			return n, nil
 		case n > 0:
-			f.state &^= canWrite
+			if f.state&file == 0 {
+				f.state &^= canWrite
+			}
 			return n, nil
 		case errno == syscall.EAGAIN || errno == 0:
 			f.state &^= canWrite
@@ -164,6 +178,20 @@ func (f *FD) TryWrite(p []byte) (int, error) {
 			return 0, os.NewSyscallError("write", errno)
 		}
 	}
+}
+
+func (f *FD) sysRead(p []byte) (int, syscall.Errno) {
+	if f.state&file != 0 {
+		return sysReadFile(int(f.fd), p)
+	}
+	return sysRead(int(f.fd), p)
+}
+
+func (f *FD) sysWrite(p []byte) (int, syscall.Errno) {
+	if f.state&file != 0 {
+		return sysWriteFile(int(f.fd), p)
+	}
+	return sysWrite(int(f.fd), p)
 }
 
 // TryAccept accepts a connection, and returns its descriptor, non-blocking and
@@ -206,10 +234,14 @@ func (f *FD) TryConnect() error {
 	return err
 }
 
-// CloseWrite ends the stream to the peer; reading goes on.
+// CloseWrite ends the stream to the peer; reading goes on. Of a file only Close
+// ends it.
 func (f *FD) CloseWrite() error {
 	if f.state&open == 0 {
 		return net.ErrClosed
+	}
+	if f.state&file != 0 {
+		return errors.ErrUnsupported
 	}
 	return os.NewSyscallError("shutdown", shutdownWrite(int(f.fd)))
 }

@@ -25,6 +25,25 @@ func sysWrite(fd int, p []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// sysReadFile and sysWriteFile are for pipes and terminals. Those never touch a
+// disk, so the calls may be raw, too.
+
+func sysReadFile(fd int, p []byte) (int, syscall.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return int(n), errno
+}
+
+func sysWriteFile(fd int, p []byte) (int, syscall.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return int(n), errno
+}
+
 func sysAccept(listener int, peer *Addr) (int, syscall.Errno) {
 	var sa unix.RawSockaddrInet6 // the larger of the two
 	size := uint32(unsafe.Sizeof(sa))

@@ -14,6 +14,9 @@ func sysWrite(fd int, p []byte) (int, syscall.Errno) {
 	return n, errnoOf(err)
 }
 
+func sysReadFile(fd int, p []byte) (int, syscall.Errno)  { return sysRead(fd, p) }
+func sysWriteFile(fd int, p []byte) (int, syscall.Errno) { return sysWrite(fd, p) }
+
 func errnoOf(err error) syscall.Errno {
 	if err == nil {
 		return 0

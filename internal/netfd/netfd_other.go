@@ -5,6 +5,7 @@ package netfd
 import (
 	"errors"
 	"net"
+	"syscall"
 
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/poller"
@@ -31,11 +32,22 @@ func (f *FD) CloseWrite() error                           { return net.ErrClosed
 func (f *FD) Local() Addr                                 { return Addr{} }
 func (f *FD) Close() (bool, error)                        { return false, nil }
 
-func Listen(Addr, bool) (int, error) { return -1, errors.ErrUnsupported }
-func Connect(Addr) (int, error)      { return -1, errors.ErrUnsupported }
-func Accepted(int) error             { return errors.ErrUnsupported }
-func LocalAddr(int) Addr             { return Addr{} }
-func CloseFD(int)                    {}
+func (f *FD) OpenFile(*loop.Loop, int, loop.Sink) error { return errors.ErrUnsupported }
+
+func Listen(Addr, bool, bool) (int, error)  { return -1, errors.ErrUnsupported }
+func ListenUnix(string) (int, error)        { return -1, errors.ErrUnsupported }
+func Connect(Addr, Addr) (int, error)       { return -1, errors.ErrUnsupported }
+func ConnectUnix(string) (int, error)       { return -1, errors.ErrUnsupported }
+func Adopt(syscall.Conn) (int, Kind, error) { return -1, 0, errors.ErrUnsupported }
+func KindOf(int) (Kind, error)              { return 0, errors.ErrUnsupported }
+func Dup(int) (int, error)                  { return -1, errors.ErrUnsupported }
+func SetNonblock(int) error                 { return errors.ErrUnsupported }
+func Accepted(int) error                    { return errors.ErrUnsupported }
+func LocalAddr(int) Addr                    { return Addr{} }
+func PeerAddr(int) Addr                     { return Addr{} }
+func LocalUnix(int) *net.UnixAddr           { return nil }
+func PeerUnix(int) *net.UnixAddr            { return nil }
+func CloseFD(int)                           {}
 
 func Unsupported(error) bool  { return false }
 func Shortage(error) bool     { return false }

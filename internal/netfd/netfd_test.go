@@ -110,7 +110,7 @@ func (r *rig) unixPair() (*sock, int) {
 // tcpPair returns an accepted connection of the loop and its peer.
 func (r *rig) tcpPair() (*sock, *net.TCPConn) {
 	r.Helper()
-	fd, err := netfd.Listen(netfd.AddrFrom(netip.MustParseAddr("127.0.0.1"), 0, 0), false)
+	fd, err := netfd.Listen(netfd.AddrFrom(netip.MustParseAddr("127.0.0.1"), 0, 0), false, false)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -502,7 +502,7 @@ func TestConnect(t *testing.T) {
 	}
 	to := ln.Addr().(*net.TCPAddr).AddrPort()
 	connect := func() (*sock, error) {
-		fd, err := netfd.Connect(netfd.AddrFrom(to.Addr(), 0, to.Port()))
+		fd, err := netfd.Connect(netfd.AddrFrom(to.Addr(), 0, to.Port()), netfd.Addr{})
 		if err != nil {
 			return nil, err
 		}

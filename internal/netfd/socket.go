@@ -11,9 +11,10 @@ import (
 )
 
 // Listen returns a listening TCP socket. The zero IP of the address's family is
-// any; with dual, an IPv6 socket takes IPv4 too.
-func Listen(a Addr, dual bool) (fd int, err error) {
-	fd, err = newSocket(a.family())
+// any; with dual, an IPv6 socket takes IPv4 too. With shared, other sockets that
+// say so may listen on the same address: the system spreads connections.
+func Listen(a Addr, dual, shared bool) (fd int, err error) {
+	fd, err = newSocket(a.family(), unix.SOCK_STREAM, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, err
 	}
@@ -23,6 +24,9 @@ func Listen(a Addr, dual bool) (fd int, err error) {
 	}
 	if err == nil && acceptInherits {
 		err = setNoDelay(fd)
+	}
+	if err == nil && shared {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, reusePort, 1)
 	}
 	if err == nil {
 		call, err = "bind", unix.Bind(fd, a.sockaddr())
@@ -37,16 +41,20 @@ func Listen(a Addr, dual bool) (fd int, err error) {
 	return fd, nil
 }
 
-// Connect starts to connect a TCP socket. It is to be opened not writable; once
-// it is, [FD.TryConnect] tells.
-func Connect(a Addr) (fd int, err error) {
-	fd, err = newSocket(a.family())
+// Connect starts to connect a TCP socket, from local unless that is no address. It
+// is to be opened not writable; once it is, [FD.TryConnect] tells.
+func Connect(a, local Addr) (fd int, err error) {
+	fd, err = newSocket(a.family(), unix.SOCK_STREAM, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, err
 	}
-	if err := setNoDelay(fd); err != nil {
+	call, err := "setsockopt", setNoDelay(fd)
+	if err == nil && local.Valid() {
+		call, err = "bind", unix.Bind(fd, local.sockaddr())
+	}
+	if err != nil {
 		unix.Close(fd)
-		return -1, os.NewSyscallError("setsockopt", err)
+		return -1, os.NewSyscallError(call, err)
 	}
 	switch err := unix.Connect(fd, a.sockaddr()); err {
 	case nil, unix.EINPROGRESS, unix.EINTR, unix.EALREADY, unix.EISCONN:
@@ -88,14 +96,19 @@ func Accepted(fd int) error {
 // LocalAddr returns a socket's own address, or no address.
 func LocalAddr(fd int) (a Addr) {
 	if sa, err := unix.Getsockname(fd); err == nil {
-		switch sa := sa.(type) {
-		case *unix.SockaddrInet4:
-			a.set4(sa.Addr, uint16(sa.Port))
-		case *unix.SockaddrInet6:
-			a.set6(sa.Addr, uint16(sa.Port), sa.ZoneId)
-		}
+		a.from(sa)
 	}
 	return a
+}
+
+// from takes over what the system gave; what is no IP address leaves none.
+func (a *Addr) from(sa unix.Sockaddr) {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		a.set4(sa.Addr, uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		a.set6(sa.Addr, uint16(sa.Port), sa.ZoneId)
+	}
 }
 
 // CloseFD closes a descriptor that was never opened as an FD.

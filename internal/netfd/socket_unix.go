@@ -13,9 +13,9 @@ import (
 const acceptInherits = false
 
 // newSocket holds the lock that keeps a fork from coming between the calls.
-func newSocket(family int) (int, error) {
+func newSocket(family, kind, proto int) (int, error) {
 	syscall.ForkLock.RLock()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family, kind, proto)
 	if err == nil {
 		unix.CloseOnExec(fd)
 	}
