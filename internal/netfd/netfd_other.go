@@ -28,6 +28,8 @@ func (f *FD) TryRead([]byte) (int, error)                 { return 0, net.ErrClo
 func (f *FD) TryWrite([]byte) (int, error)                { return 0, net.ErrClosed }
 func (f *FD) TryAccept() (int, Addr, error)               { return -1, Addr{}, net.ErrClosed }
 func (f *FD) TryConnect() error                           { return net.ErrClosed }
+func (f *FD) TryReadFrom([]byte) (int, Addr, bool, error) { return 0, Addr{}, false, net.ErrClosed }
+func (f *FD) TryWriteTo([]byte, *Addr) error              { return net.ErrClosed }
 func (f *FD) CloseWrite() error                           { return net.ErrClosed }
 func (f *FD) Local() Addr                                 { return Addr{} }
 func (f *FD) Close() (bool, error)                        { return false, nil }
