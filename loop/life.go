@@ -37,8 +37,9 @@ func (l *Loop) Hold() (release func()) {
 // it falls, a post must follow. It may be called from any goroutine.
 func (l *Loop) AddOutside(n int) { l.outside.Add(int64(n)) }
 
-// Outside reports whether anything outside may bring work: a Hold, a descriptor.
-func (l *Loop) Outside() bool { return l.outside.Load() > 0 || l.fds.n > 0 }
+// Outside reports whether anything outside may bring work: a Hold, a descriptor, a
+// signal that is waited for.
+func (l *Loop) Outside() bool { return l.outside.Load() > 0 || l.fds.n > 0 || len(l.signals) > 0 }
 
 type local struct{ key, value any }
 
@@ -174,8 +175,10 @@ func (e *ending) callOnClose(l *Loop) bool {
 
 const defaultCloseTimeout = 10 * time.Second
 
-// takePosts refuses posts from now on.
+// takePosts refuses posts from now on. Signals are given back first: one has been
+// posted, and its calls are made, or has its default action.
 func (e *ending) takePosts(l *Loop) bool {
+	l.endSignals()
 	e.posts = l.inbox.close()
 	l.inbox.total += uint64(len(e.posts))
 	return false
@@ -214,6 +217,7 @@ func (e *ending) free(l *Loop) bool {
 	if e.cancel != nil {
 		e.cancel()
 	}
+	l.endSignals() // of those who asked during the end
 	l.coros.Close()
 	if l.locked {
 		runtime.UnlockOSThread()

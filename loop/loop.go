@@ -165,6 +165,7 @@ type Loop struct {
 	exits   []*coro.Worker // workers whose bodies called Goexit
 	exiting bool           // Goexit is on its way
 	coros   coro.Pool
+	signals []*signalWatch
 
 	// Watching.
 	strict   bool // closed or debug: check calls

@@ -1,0 +1,11 @@
+//go:build unix
+
+package loop
+
+import (
+	"os"
+	"syscall"
+)
+
+// uncatchable reports whether a process cannot do anything about a signal.
+func uncatchable(sig os.Signal) bool { return sig == syscall.SIGKILL || sig == syscall.SIGSTOP }
