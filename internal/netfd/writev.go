@@ -1,0 +1,13 @@
+//go:build unix
+
+package netfd
+
+// TryWritev is TryWrite of several pieces in one system call, where the system has
+// one: it writes as much of them, one after the other, as there is room for, and
+// maybe less, and returns how many bytes. Empty pieces are skipped.
+func (f *FD) TryWritev(pieces [][]byte) (int, error) {
+	if f.state&canWrite == 0 {
+		return 0, f.notNow()
+	}
+	return f.writev(pieces)
+}

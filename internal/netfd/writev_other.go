@@ -1,0 +1,7 @@
+//go:build !unix
+
+package netfd
+
+import "net"
+
+func (f *FD) TryWritev([][]byte) (int, error) { return 0, net.ErrClosed }
