@@ -3,10 +3,6 @@ package task
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
@@ -37,9 +33,7 @@ func Run(ctx context.Context, main func(ctx context.Context) error) error {
 
 // RunConfig is [Run] with a configured loop.
 func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Context) error) error {
-	if l, ok := ctx.Value(env.LoopKey).(*loop.Loop); ok && l.Running() {
-		panic("task: Run on a loop: it would block it; use Start, or Run on a goroutine with another ctx")
-	}
+	checkNotOnLoop(ctx, "task: Run")
 	l, err := loop.New(cfg)
 	if err != nil {
 		return err
@@ -48,6 +42,13 @@ func RunConfig(ctx context.Context, cfg loop.Config, main func(ctx context.Conte
 	// the process must not wait for that.
 	err = RunOn(ctx, l, main)
 	return join(err, l.Close())
+}
+
+// checkNotOnLoop panics if ctx says that it is a loop that would be blocked.
+func checkNotOnLoop(ctx context.Context, what string) {
+	if l, ok := ctx.Value(env.LoopKey).(*loop.Loop); ok && l.Running() {
+		panic(what + " on a loop: it would block it; use Start, or a goroutine with another ctx")
+	}
 }
 
 // RunOn is [Run] on a loop of the caller's, which it does not close: it may be
@@ -150,68 +151,12 @@ type waiterOf struct{ Any }
 
 func (w waiterOf) Result() (struct{}, error) { return struct{}{}, w.Err() }
 
-// Main is [Run] for programs: the first SIGINT or SIGTERM cancels main, which may
-// clean up; a second one exits at once with status 130. An error of main is
-// printed, and the process exits with status 1, or 130 if main ended by the
-// signal's cancellation. Main returns if there was none.
-func Main(main func(ctx context.Context) error) {
-	MainConfig(loop.Config{}, main)
-}
-
-// MainConfig is [Main] with a configured loop.
-func MainConfig(cfg loop.Config, main func(ctx context.Context) error) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	sigs := make(chan os.Signal, 2)
-	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case s := <-sigs:
-			cancel(&SignalError{s})
-		case <-done:
-			return
-		}
-		select {
-		case <-sigs:
-			os.Exit(exitInterrupted)
-		case <-done:
-		}
-	}()
-	err := RunConfig(ctx, cfg, main)
-	close(done)
-	<-watched
-	signal.Stop(sigs)
-	interrupted := context.Cause(ctx)
-	cancel(nil)
-	var sig *SignalError
-	switch {
-	case err == nil:
-		return
-	case interrupted != nil && future.AsCanceled(err) != nil && errors.As(err, &sig):
-		os.Exit(exitInterrupted)
-	}
-	fmt.Fprintln(os.Stderr, err)
-	var p *coro.PanicError
-	if errors.As(err, &p) {
-		os.Stderr.Write(p.Stack)
-	}
-	os.Exit(1)
-}
-
-const exitInterrupted = 130 // 128 + SIGINT, as shells report it
-
-// A SignalError is the cause of the cancellation by which [Main] ends main.
-type SignalError struct{ Signal os.Signal }
-
-// Error names the signal.
-func (e *SignalError) Error() string { return "signal: " + e.Signal.String() }
-
 // CallThreadsafe runs fn as a task on l and waits, blocking its goroutine, for the
 // result. When ctx ends it cancels the task and waits for it. It may be called
 // from any goroutine but the loop's own, which it would block for ever: then it
-// panics if ctx says so. It returns [loop.ErrClosed] if the loop is closed.
+// panics if ctx says so. On another loop it would block that one, and two loops that
+// call each other block both: there it belongs in executor.Do. It returns
+// [loop.ErrClosed] if the loop is closed.
 // (asyncio: run_coroutine_threadsafe)
 func CallThreadsafe[T any](ctx context.Context, l *loop.Loop, fn func(ctx context.Context) (T, error)) (T, error) {
 	var zero T
