@@ -30,7 +30,9 @@ func (f *FD) TryAccept() (int, Addr, error)               { return -1, Addr{}, n
 func (f *FD) TryConnect() error                           { return net.ErrClosed }
 func (f *FD) TryReadFrom([]byte) (int, Addr, bool, error) { return 0, Addr{}, false, net.ErrClosed }
 func (f *FD) TryWriteTo([]byte, *Addr) error              { return net.ErrClosed }
+func (f *FD) Detach() int                                 { return -1 }
 func (f *FD) CloseWrite() error                           { return net.ErrClosed }
+func (f *FD) Reset()                                      {}
 func (f *FD) Local() Addr                                 { return Addr{} }
 func (f *FD) Close() (bool, error)                        { return false, nil }
 

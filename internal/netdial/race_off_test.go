@@ -1,0 +1,5 @@
+//go:build !race
+
+package netdial_test
+
+const raceEnabled = false
