@@ -32,7 +32,8 @@ var (
 //	open --CloseWrite--> the peer reads to the end --Close--> closed
 //	open --Close, or closing the loop--> closed
 type Conn struct {
-	fd    netfd.FD
+	fd    netfd.FD    // closed if the bytes go through a layer
+	x     *extra      // what few connections have
 	r, w  *wait       // of each direction; nil until the first
 	in    *inbuf      // what ReadLine has read too much; nil if nothing
 	local *netfd.Addr // nil until asked for, unless the listener's
@@ -47,6 +48,8 @@ type connFlags uint8
 const (
 	reading connFlags = 1 << iota // a task waits in the middle of a read
 	writing                       // or of a write
+	unixSocket
+	file // a pipe, a terminal
 )
 
 // A wait is what a task waits for. It is used again for the next wait.
@@ -115,12 +118,27 @@ type connSink Conn
 // Ready wakes who waits. The loop calls it while it looks, so it only settles
 // futures: the tasks run in this turn's batch, one hop from the event.
 func (s *connSink) Ready(r poller.Ready) {
-	reader, writer := s.fd.Note(r)
+	c := (*Conn)(s)
+	reader, writer := c.fd.Note(r)
 	if reader {
-		s.r.wake()
+		c.wakeReader()
 	}
 	if writer {
-		s.w.wake()
+		c.wakeWriter()
+	}
+}
+
+func (c *Conn) wakeReader() {
+	c.r.wake()
+	if c.x != nil && c.x.upper != nil {
+		c.x.upper.readyBelow(true)
+	}
+}
+
+func (c *Conn) wakeWriter() {
+	c.w.wake()
+	if c.x != nil && c.x.upper != nil {
+		c.x.upper.readyBelow(false)
 	}
 }
 
@@ -144,10 +162,17 @@ func (w *wait) cancel(cause error) bool {
 	return future.Settle(&w.Future, struct{}{}, &future.CanceledError{Cause: cause})
 }
 
-// newConn takes fd over, also if it fails.
-func newConn(l *loop.Loop, fd int, peer netfd.Addr, connected bool) (*Conn, error) {
-	c := &Conn{peer: peer}
-	if err := c.fd.Open(l, fd, (*connSink)(c), connected); err != nil {
+// newConn takes fd over, also if it fails. The peer of an IP socket is told, kind
+// is nothing for one.
+func newConn(l *loop.Loop, fd int, peer netfd.Addr, kind connFlags) (*Conn, error) {
+	c := &Conn{peer: peer, flags: kind}
+	var err error
+	if kind == file {
+		err = c.fd.OpenFile(l, fd, (*connSink)(c))
+	} else {
+		err = c.fd.Open(l, fd, (*connSink)(c), true)
+	}
+	if err != nil {
 		netfd.CloseFD(fd)
 		return nil, err
 	}
@@ -197,7 +222,7 @@ func (c *Conn) tryRead(p []byte) (n int, err error) {
 	if c.in != nil {
 		n = c.takeBuffered(p)
 	} else {
-		n, err = c.fd.TryRead(p)
+		n, err = c.pull(p)
 	}
 	c.spend(n)
 	if err != nil && err != io.EOF && err != ErrWouldBlock {
@@ -233,7 +258,7 @@ func (c *Conn) write(ctx context.Context, p []byte, d *deadline) (n int, err err
 // come between.
 func (c *Conn) writeRest(ctx context.Context, p []byte, n int, d *deadline) (int, error) {
 	for n < len(p) {
-		if !c.fd.Writable() {
+		if !c.writable() {
 			if err := c.waitWritable(ctx, d); err != nil {
 				return n, err
 			}
@@ -253,7 +278,7 @@ func (c *Conn) writeRest(ctx context.Context, p []byte, n int, d *deadline) (int
 
 // yieldWriting gives way in the middle of a write.
 func (c *Conn) yieldWriting(ctx context.Context) error {
-	w, ok := arm(&c.w, c.fd.Loop(), (*connWriter)(c))
+	w, ok := arm(&c.w, c.Loop(), (*connWriter)(c))
 	if !ok {
 		return ErrBusy
 	}
@@ -273,7 +298,7 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 }
 
 func (c *Conn) tryWrite(p []byte) (int, error) {
-	n, err := c.fd.TryWrite(p)
+	n, err := c.push(p)
 	c.spend(n)
 	if err != nil && err != ErrWouldBlock {
 		err = c.opError("write", err)
@@ -293,30 +318,37 @@ func (c *Conn) release(dir connFlags) {
 
 // waitReadable waits until trying to read is worthwhile.
 func (c *Conn) waitReadable(ctx context.Context, d *deadline) error {
-	if c.fd.Num() < 0 {
+	if c.Closed() {
 		return c.opError("read", net.ErrClosed)
 	}
-	w, ok := arm(&c.r, c.fd.Loop(), (*connReader)(c))
+	w, ok := arm(&c.r, c.Loop(), (*connReader)(c))
 	if !ok {
 		return ErrBusy
 	}
-	c.fd.WantRead()
+	c.wantRead()
 	c.flags |= reading
 	defer c.release(reading)
-	return w.await(ctx, d)
+	return c.await(ctx, w, "read", d)
 }
 
 func (c *Conn) waitWritable(ctx context.Context, d *deadline) error {
-	if c.fd.Num() < 0 {
+	if c.Closed() {
 		return c.opError("write", net.ErrClosed)
 	}
-	w, ok := arm(&c.w, c.fd.Loop(), (*connWriter)(c))
+	w, ok := arm(&c.w, c.Loop(), (*connWriter)(c))
 	if !ok {
 		return ErrBusy
 	}
-	c.fd.WantWrite()
+	c.wantWrite()
 	c.flags |= writing
 	defer c.release(writing)
+	return c.await(ctx, w, "write", d)
+}
+
+func (c *Conn) await(ctx context.Context, w *wait, op string, d *deadline) error {
+	if c.x != nil && c.x.limits != nil {
+		return c.x.limits.await(ctx, w, op, d)
+	}
 	return w.await(ctx, d)
 }
 
@@ -334,11 +366,11 @@ func (w *wait) await(ctx context.Context, d *deadline) error {
 // settled in vain. It fails with [ErrBusy] if somebody waits to read already.
 // It is good for one wait: ask again for the next.
 func (c *Conn) Readable() future.Waiter {
-	l := c.fd.Loop()
+	l := c.Loop()
 	if c.held(reading) {
 		return failed(l, ErrBusy)
 	}
-	ready := c.in != nil || c.fd.Readable() || c.fd.Num() < 0
+	ready := c.in != nil || c.readable() || c.Closed()
 	if ready && c.spent < budget && c.r != nil && c.r.State() == future.Resolved {
 		return c.r
 	}
@@ -353,18 +385,18 @@ func (c *Conn) Readable() future.Waiter {
 		l.Queue((*connReader)(c)) // give way
 	default:
 		c.spent = 0
-		c.fd.WantRead()
+		c.wantRead()
 	}
 	return w
 }
 
 // Writable is Readable before TryWrite: it is settled when there is room.
 func (c *Conn) Writable() future.Waiter {
-	l := c.fd.Loop()
+	l := c.Loop()
 	if c.held(writing) {
 		return failed(l, ErrBusy)
 	}
-	ready := c.fd.Writable() || c.fd.Num() < 0
+	ready := c.writable() || c.Closed()
 	if ready && c.spent < budget && c.w != nil && c.w.State() == future.Resolved {
 		return c.w
 	}
@@ -379,7 +411,7 @@ func (c *Conn) Writable() future.Waiter {
 		l.Queue((*connWriter)(c)) // give way
 	default:
 		c.spent = 0
-		c.fd.WantWrite()
+		c.wantWrite()
 	}
 	return w
 }
@@ -392,12 +424,16 @@ func failed(l *loop.Loop, err error) future.Waiter {
 }
 
 // CloseWrite ends the stream to the peer, who reads what was written and then
-// io.EOF. Reading goes on. (asyncio: StreamWriter.write_eof)
+// io.EOF. Reading goes on. A pipe is closed by it. Over TLS it sends the alert that
+// says so, behind what was written. (asyncio: StreamWriter.write_eof)
 func (c *Conn) CloseWrite() error {
 	if c.held(writing) {
 		return ErrBusy
 	}
-	if err := c.fd.CloseWrite(); err != nil {
+	if c.flags&file != 0 && !c.Closed() {
+		return c.Close()
+	}
+	if err := c.endWrite(); err != nil {
 		return c.opError("close", err)
 	}
 	return nil
@@ -405,54 +441,23 @@ func (c *Conn) CloseWrite() error {
 
 // Close closes the connection. The system goes on to send what was written, but
 // if there is something unread it tells the peer of a reset, which may overtake
-// that. Whoever waits gets net.ErrClosed; so does every later call but Close,
-// which does nothing and returns nil. (asyncio: StreamWriter.close)
+// that: see [Conn.CloseGraceful]. Whoever waits gets net.ErrClosed; so does every
+// later call but Close, which does nothing and returns nil.
+// (asyncio: StreamWriter.close)
 func (c *Conn) Close() error {
-	if c.local == nil {
-		c.localAddr() // for who asks later
-	}
-	ok, err := c.fd.Close()
+	c.rememberAddrs()
+	ok, err := c.shut()
 	if !ok {
 		return nil
 	}
 	c.dropBuffer()
-	c.r.wake()
-	c.w.wake()
+	c.wakeReader()
+	c.wakeWriter()
 	if err != nil {
 		return c.opError("close", err)
 	}
 	return nil
 }
 
-// Closed reports whether Close was called, or the loop closed.
-func (c *Conn) Closed() bool { return c.fd.Num() < 0 }
-
-// Loop returns the loop that the connection belongs to.
-func (c *Conn) Loop() *loop.Loop { return c.fd.Loop() }
-
-// LocalAddr returns the connection's own address.
-func (c *Conn) LocalAddr() net.Addr { return tcpAddr(c.localAddr()) }
-
-// RemoteAddr returns the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return tcpAddr(&c.peer) }
-
-func (c *Conn) localAddr() *netfd.Addr {
-	if c.local == nil {
-		a := c.fd.Local()
-		if !a.Valid() {
-			return &a
-		}
-		c.local = &a
-	}
-	return c.local
-}
-
-// String names the connection by its peer.
-func (c *Conn) String() string { return "tcp " + tcpAddr(&c.peer).String() }
-
-func (c *Conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-}
-
 // A Conn is kept by the hundred thousand: more than this has to be worth it.
-const _ = uint(80 - unsafe.Sizeof(Conn{}))
+const _ = uint(88 - unsafe.Sizeof(Conn{}))

@@ -82,8 +82,9 @@ func dialOnce(ctx context.Context, l *loop.Loop, a netfd.Addr) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(l, fd, a, false)
-	if err != nil {
+	c := &Conn{peer: a}
+	if err := c.fd.Open(l, fd, (*connSink)(c), false); err != nil {
+		netfd.CloseFD(fd)
 		return nil, err
 	}
 	connected := false

@@ -144,8 +144,8 @@ func (c *Conn) consume(n int) {
 // fill reads once, into the buffer. Without one it takes a buffer only when there
 // is reason to hope, and gives it back if that was in vain.
 func (c *Conn) fill(limit int) error {
-	if !c.fd.Readable() {
-		_, err := c.fd.TryRead(nil) // says why
+	if !c.readable() {
+		_, err := c.pull(nil) // says why
 		return err
 	}
 	b := c.in
@@ -154,7 +154,7 @@ func (c *Conn) fill(limit int) error {
 	} else if b.w == len(b.b) {
 		b.makeRoom(limit)
 	}
-	n, err := c.fd.TryRead(b.b[b.w:])
+	n, err := c.pull(b.b[b.w:])
 	b.w += n
 	c.spend(n)
 	switch {
@@ -199,7 +199,7 @@ const (
 var buffersKey = new(int)
 
 func (c *Conn) buffers() *bufferPool {
-	return c.fd.Loop().Local(buffersKey, newBufferPool).(*bufferPool)
+	return c.Loop().Local(buffersKey, newBufferPool).(*bufferPool)
 }
 
 func newBufferPool() any { return new(bufferPool) }

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"time"
+	"os"
+	"syscall"
 
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/internal/netfd"
 	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
-	"github.com/eddyloop/eddy/poller"
 	"github.com/eddyloop/eddy/task"
 )
 
@@ -25,17 +25,16 @@ import (
 //	accepting <--rest is over / shortage--> resting
 //	accepting or resting --Close, or closing the loop--> closed
 type Listener struct {
-	fd      netfd.FD
+	ac      netfd.Acceptor
 	network string
 	addr    netfd.Addr
 	shared  *netfd.Addr   // of all connections, unless addr is any
+	path    *socketFile   // of a unix socket
 	waiters []*acceptWait // all are woken, and those who get nothing wait again
 	spent   int           // accepted without a wait
-	resting bool          // until the timer fires
-	short   bool          // the shortage was reported
-	delay   time.Duration // of the last rest
-	timer   loop.Timer
-	stats   ListenerStats
+	servers []*server     // that Serve on it
+	serving int
+	empty   []*future.Future[struct{}] // awaited for serving to be 0
 }
 
 // ListenerStats is what a [Listener] has done since it was made.
@@ -43,29 +42,47 @@ type ListenerStats struct {
 	Accepted uint64 // connections handed out
 	Aborted  uint64 // connections that were gone before they were accepted
 	Rests    uint64 // pauses for want of descriptors or memory
-	Serving  int    // connections whose handlers run now
+	Serving  int    // connections of Serve that are open now
 }
 
-// maxAccepts is how many connections a task accepts before it gives way.
-const maxAccepts = 64
+// A ListenConfig has what is not said by an address. The zero value is that of
+// [Listen].
+type ListenConfig struct {
+	// ReusePort lets other sockets that say so listen on the same address: one for
+	// each loop, or process. Linux, FreeBSD and DragonFly spread connections over
+	// them. (asyncio: reuse_port)
+	ReusePort bool
 
-const (
-	minRest = 5 * time.Millisecond
-	maxRest = time.Second
-)
+	// KeepSocketFile leaves a unix socket's file when the Listener is closed.
+	// (asyncio: cleanup_socket=False)
+	KeepSocketFile bool
+}
 
-// Listen makes a Listener for "host:port" with network "tcp", "tcp4" or "tcp6".
-// Port 0, or none, lets the system choose. Without a host it listens on all
-// addresses: with "tcp" on IPv6 and IPv4, if the system has both. Of a name with
-// several addresses it takes the first. Errors are *net.OpError. It must be
-// called in a task. (asyncio: start_server)
+// Listen makes a Listener for "host:port" with network "tcp", "tcp4" or "tcp6", or
+// for a path with network "unix". Port 0, or none, lets the system choose. Without
+// a host it listens on all addresses: with "tcp" on IPv6 and IPv4, if the system
+// has both. Of a name with several addresses it takes the first. Errors are
+// *net.OpError. It must be called in a task.
+// (asyncio: start_server, start_unix_server)
 //
 // The address can be used again right after a Listener was closed (SO_REUSEADDR),
 // and connections send small writes at once (TCP_NODELAY).
 //
+// A path that begins with "@" is an abstract name of Linux. The socket file of a
+// listener that is gone is replaced, one that somebody listens on is not. Close
+// removes it, unless another one has taken its place.
+//
 // Cancel safety: nothing is left open.
 func Listen(ctx context.Context, network, address string) (*Listener, error) {
+	return new(ListenConfig).Listen(ctx, network, address)
+}
+
+// Listen is the function [Listen] with a configuration.
+func (cfg *ListenConfig) Listen(ctx context.Context, network, address string) (*Listener, error) {
 	l := park.From(ctx, "stream: Listen").Loop()
+	if network == "unix" {
+		return cfg.listenUnix(l, address)
+	}
 	e, err := parseEndpoint(network, address)
 	if err != nil {
 		return nil, e.opError("listen", nil, err)
@@ -77,16 +94,12 @@ func Listen(ctx context.Context, network, address string) (*Listener, error) {
 	var first error
 	for i := range addrs {
 		a := addrs[i]
-		fd, err := netfd.Listen(a, network == "tcp" && a.IP() == netip.IPv6Unspecified(), false)
+		fd, err := netfd.Listen(a, network == "tcp" && a.IP() == netip.IPv6Unspecified(), cfg.ReusePort)
 		if err == nil {
-			ln := &Listener{network: network, addr: netfd.LocalAddr(fd)}
-			if !ln.addr.IP().IsUnspecified() {
-				ln.shared = &ln.addr
-			}
-			if err = ln.fd.Open(l, fd, (*listenerSink)(ln), false); err == nil {
+			var ln *Listener
+			if ln, err = newListener(l, fd, network); err == nil {
 				return ln, nil
 			}
-			netfd.CloseFD(fd)
 		}
 		if first == nil {
 			first = e.opError("listen", &a, err)
@@ -101,15 +114,73 @@ func Listen(ctx context.Context, network, address string) (*Listener, error) {
 // everywhere is where an empty host listens.
 var everywhere = []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()}
 
-// A listenerSink is a Listener as the loop sees it.
-type listenerSink Listener
-
-// Ready wakes who waits. The loop calls it while it looks.
-func (s *listenerSink) Ready(r poller.Ready) {
-	if reader, _ := s.fd.Note(r); reader && !s.resting {
-		(*Listener)(s).wakeAll()
+// newListener takes fd over, also if it fails.
+func newListener(l *loop.Loop, fd int, network string) (*Listener, error) {
+	ln := &Listener{network: network, addr: netfd.LocalAddr(fd)}
+	if !ln.addr.IP().IsUnspecified() {
+		ln.shared = &ln.addr
 	}
+	if network == "unix" {
+		ln.path = &socketFile{addr: netfd.LocalUnix(fd)}
+	}
+	if err := ln.ac.Open(l, fd, ln); err != nil {
+		netfd.CloseFD(fd)
+		return nil, err
+	}
+	return ln, nil
 }
+
+// ListenFile makes a Listener of a listening socket: an *os.File, from another
+// loop's [Listener.File] or from whoever started this process, or a
+// *net.TCPListener or *net.UnixListener. It works on a duplicate: f stays open and
+// the caller's. Several listeners of one socket share its connections, each taking
+// what it can. It must be called in a task. (asyncio: start_server with sock)
+func ListenFile(ctx context.Context, f syscall.Conn) (*Listener, error) {
+	l := park.From(ctx, "stream: ListenFile").Loop()
+	fd, kind, err := netfd.Adopt(f)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "file", Err: err}
+	}
+	network := "tcp"
+	switch kind {
+	case netfd.TCP:
+	case netfd.Unix:
+		network = "unix"
+	default:
+		netfd.CloseFD(fd)
+		return nil, &net.OpError{Op: "listen", Net: "file", Err: errNotListener}
+	}
+	ln, err := newListener(l, fd, network)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	if ln.path != nil {
+		ln.path.keep = true // it is the other's
+	}
+	return ln, nil
+}
+
+var errNotListener = errors.New("not a stream socket")
+
+// File returns a duplicate of the listening socket, for [ListenFile] on another
+// loop or for another process. It is independent of the Listener, and the caller's
+// to close.
+func (ln *Listener) File() (*os.File, error) {
+	if ln.ac.Num() < 0 {
+		return nil, ln.opError("file", net.ErrClosed)
+	}
+	fd, err := netfd.Dup(ln.ac.Num())
+	if err != nil {
+		return nil, ln.opError("file", err)
+	}
+	return os.NewFile(uintptr(fd), ln.String()), nil
+}
+
+// Acceptable wakes who waits. It is for the loop.
+func (ln *Listener) Acceptable() { ln.wakeAll() }
+
+// AcceptName names the listener in reports. It is for the loop.
+func (ln *Listener) AcceptName() string { return ln.Addr().String() }
 
 // An acceptWait is what one call of Accept waits for.
 type acceptWait struct{ future.Future[struct{}] }
@@ -129,7 +200,7 @@ func (ln *Listener) wakeAll() {
 //
 // Cancel safety: a canceled Accept has taken no connection.
 func (ln *Listener) Accept(ctx context.Context) (*Conn, error) {
-	if ln.spent >= maxAccepts {
+	if ln.spent >= netfd.MaxAccepts {
 		ln.spent = 0
 		if err := task.Yield(ctx); err != nil {
 			return nil, err
@@ -149,70 +220,31 @@ func (ln *Listener) Accept(ctx context.Context) (*Conn, error) {
 // TryAccept is Accept without waiting: it returns [ErrWouldBlock] if there is no
 // connection, or while the Listener rests.
 func (ln *Listener) TryAccept() (*Conn, error) {
-	for aborted := 0; !ln.resting; aborted++ {
-		fd, peer, err := ln.fd.TryAccept()
-		if err == nil {
-			ln.spent++
-			err = netfd.Accepted(fd)
-			if err != nil {
-				netfd.CloseFD(fd)
-				ln.stats.Aborted++ // BSD refuses options of a connection that is gone
-				ln.spent++
-				continue
-			}
-			var c *Conn
-			if c, err = newConn(ln.fd.Loop(), fd, peer, true); err == nil {
-				c.local = ln.shared
-				ln.stats.Accepted++
-				ln.delay = 0
-				return c, nil
-			}
+	fd, peer, err := ln.ac.TryAccept()
+	if err == ErrWouldBlock {
+		return nil, err
+	}
+	if err == nil {
+		var kind connFlags
+		if ln.network == "unix" {
+			kind = unixSocket
 		}
-		switch {
-		case err == ErrWouldBlock:
-			ln.short = false // all are served: what may come is a new shortage
-			return nil, err
-		case netfd.Shortage(err), aborted >= maxAccepts: // or it would go on for ever
-			ln.rest(err)
-		case netfd.Aborted(err):
-			ln.stats.Aborted++
-			ln.spent++
-		default:
-			return nil, ln.opError("accept", err)
+		ln.spent++
+		var c *Conn
+		if c, err = newConn(ln.ac.Loop(), fd, peer, kind); err == nil {
+			c.local = ln.shared
+			return c, nil
 		}
 	}
-	return nil, ErrWouldBlock
-}
-
-// rest pauses until there may be descriptors again.
-func (ln *Listener) rest(err error) {
-	l := ln.fd.Loop()
-	ln.resting = true
-	ln.stats.Rests++
-	ln.delay = min(max(2*ln.delay, minRest), maxRest)
-	l.StartTimer(&ln.timer, ln.delay, (*restEnd)(ln))
-	if !ln.short {
-		ln.short = true
-		l.Report(&loop.CallError{Op: "accept", Name: ln.Addr().String(), Err: ln.opError("accept", err)})
-	}
-}
-
-// A restEnd is a Listener as its timer sees it.
-type restEnd Listener
-
-func (r *restEnd) Run() {
-	r.resting = false
-	(*Listener)(r).wakeAll()
+	return nil, ln.opError("accept", err)
 }
 
 func (ln *Listener) wait(ctx context.Context) error {
 	w := new(acceptWait)
-	future.Init(&w.Future, ln.fd.Loop(), nil)
+	future.Init(&w.Future, ln.ac.Loop(), nil)
 	ln.waiters = append(ln.waiters, w)
 	ln.spent = 0
-	if !ln.fd.Readable() { // else it rests
-		ln.fd.WantRead()
-	}
+	ln.ac.Want()
 	_, err := w.Await(ctx)
 	if err != nil {
 		ln.forget(w)
@@ -231,15 +263,15 @@ func (ln *Listener) forget(w *acceptWait) {
 }
 
 // Close stops listening. Whoever waits in Accept gets net.ErrClosed, as do later
-// calls; [Listener.Serve] ends. Connections are left alone. Later calls do nothing
-// and return nil. (asyncio: Server.close)
+// calls. Connections are left alone, and so is [Listener.Serve], which ends when
+// its last handler has. Later calls do nothing and return nil.
+// (asyncio: Server.close)
 func (ln *Listener) Close() error {
-	ok, err := ln.fd.Close()
+	ok, err := ln.ac.Close()
 	if !ok {
 		return nil
 	}
-	ln.fd.Loop().StopTimer(&ln.timer)
-	ln.resting = false
+	ln.path.remove()
 	ln.wakeAll()
 	if err != nil {
 		return ln.opError("close", err)
@@ -248,10 +280,18 @@ func (ln *Listener) Close() error {
 }
 
 // Addr returns the address that the Listener listens on. (asyncio: Server.sockets)
-func (ln *Listener) Addr() net.Addr { return tcpAddr(&ln.addr) }
+func (ln *Listener) Addr() net.Addr {
+	if ln.path != nil {
+		return unixName(ln.path.addr)
+	}
+	return tcpAddr(&ln.addr)
+}
 
 // Stats returns what the Listener has done.
-func (ln *Listener) Stats() ListenerStats { return ln.stats }
+func (ln *Listener) Stats() ListenerStats {
+	s := ln.ac.Stats()
+	return ListenerStats{Accepted: s.Accepted, Aborted: s.Aborted, Rests: s.Rests, Serving: ln.serving}
+}
 
 // String names the listener by its address.
 func (ln *Listener) String() string { return "listener " + ln.Addr().String() }

@@ -34,7 +34,7 @@ var ErrForeign = errors.New("stream: NetConn used outside of the task of its ctx
 func (c *Conn) NetConn(ctx context.Context) net.Conn {
 	t := park.From(ctx, "stream: NetConn")
 	running, _ := t.(loop.Running)
-	n := &netConn{c: c, l: c.Loop(), ctx: ctx, t: running, local: c.LocalAddr(), remote: c.RemoteAddr(), base: t.Loop().Now()}
+	n := &netConn{c: c, l: c.Loop(), ctx: ctx, t: running, local: c.LocalAddr(), remote: c.RemoteAddr(), network: c.network(), base: t.Loop().Now()}
 	n.rd.n, n.wd.n = n, n
 	return n
 }
@@ -47,6 +47,7 @@ type netConn struct {
 	ctx           context.Context
 	t             loop.Running
 	local, remote net.Addr
+	network       string
 	base          time.Time // what deadlines are counted from
 	rd, wd        deadline
 	closed        atomic.Bool
@@ -90,7 +91,7 @@ func (n *netConn) orClosed(op string, err error) error {
 }
 
 func (n *netConn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: n.local, Addr: n.remote, Err: err}
+	return &net.OpError{Op: op, Net: n.network, Source: n.local, Addr: n.remote, Err: err}
 }
 
 // Close closes the connection itself in the loop's next turn.

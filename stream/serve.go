@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
@@ -14,24 +15,62 @@ import (
 	"github.com/eddyloop/eddy/task"
 )
 
+// A Handler serves a connection, as the body of a task. The connection is closed
+// when it returns.
+type Handler = func(ctx context.Context, c *Conn) error
+
+// A ServeConfig says how connections are served. The zero value is that of
+// [Listener.Serve].
+type ServeConfig struct {
+	// MaxConns is how many connections may be open at once. Further ones wait in the
+	// system's queue. Default: no bound.
+	MaxConns int
+
+	// IdleTimeout and MessageTimeout are set on each connection: see
+	// [Conn.SetTimeouts]. Default: no bound.
+	IdleTimeout, MessageTimeout time.Duration
+
+	// WhenReady runs the handler only while there is a message: a task begins when
+	// the peer has sent something, and when it returns nil the connection rests,
+	// without a task and without a buffer, until more comes. An error, also io.EOF,
+	// or closing the connection ends it. IdleTimeout bounds a rest, too.
+	WhenReady bool
+
+	// TLS makes each connection a TLS server's before its handler begins. A
+	// handshake that fails is no error to report. Default: no TLS.
+	TLS *TLS
+}
+
 // Serve accepts connections and starts a task for each, with handler as its body;
 // ctx of handler is as with task.Go by the caller of Serve. The connection is
 // closed when handler returns.
 //
 // A handler's error, or panic, ends its connection only, and is reported to the
 // loop's OnError, unless it is an ordinary end: io.EOF, net.ErrClosed, a
-// cancellation, or the peer's going away (ECONNRESET, EPIPE, ETIMEDOUT).
+// cancellation, a timeout of [Conn.SetTimeouts], or the peer's going away
+// (ECONNRESET, EPIPE, ETIMEDOUT).
 //
-// Serve ends when its task is canceled, when ctx ends, when the Listener is closed,
-// or with an error of Accept. Then it cancels the handlers and waits until all are
-// done, whatever happens. It returns nil if the Listener was closed; it does not
-// close it itself. (asyncio: start_server, Server.serve_forever)
+// When the Listener is closed Serve waits for its handlers, and returns nil; see
+// [Listener.Shutdown] and its weaker and stronger kin. When its task is canceled,
+// when ctx ends, or with an error of Accept it cancels the handlers, closes what
+// rests, and waits until all are done, whatever happens. It does not close the
+// Listener. (asyncio: start_server, Server.serve_forever, Server.wait_closed)
 //
 // Cancel safety: connections not yet accepted stay in the system's queue.
-func (ln *Listener) Serve(ctx context.Context, handler func(ctx context.Context, c *Conn) error) error {
-	s := &server{ln: ln, self: park.From(ctx, "stream: Serve")}
+func (ln *Listener) Serve(ctx context.Context, handler Handler) error {
+	return new(ServeConfig).Serve(ctx, ln, handler)
+}
+
+// Serve is [Listener.Serve] with a configuration.
+func (cfg *ServeConfig) Serve(ctx context.Context, ln *Listener, handler Handler) error {
+	s := &server{cfg: *cfg, ln: ln, ctx: ctx, self: park.From(ctx, "stream: Serve"), handler: handler}
 	s.all.next, s.all.prev = &s.all, &s.all
-	err := s.accept(ctx, handler)
+	ln.servers = append(ln.servers, s)
+	defer s.forget()
+	err := s.accept()
+	if err == nil {
+		err = s.settle() // the Listener was closed
+	}
 	if interrupted := s.end(); interrupted != nil && err == nil {
 		err = interrupted
 	}
@@ -40,28 +79,39 @@ func (ln *Listener) Serve(ctx context.Context, handler func(ctx context.Context,
 
 // A server is one call of Serve.
 type server struct {
-	ln   *Listener
-	self park.Parker
-	all  served // head of a circular list, oldest first
-	n    int
-	idle *future.Future[struct{}] // awaited by end
+	cfg     ServeConfig
+	ln      *Listener
+	ctx     context.Context
+	self    park.Parker
+	handler Handler
+	all     served // head of a circular list, oldest first
+	n       int
+	room    *future.Future[struct{}] // awaited for n to fall
 }
 
-// A served is a connection and its task.
+// A served is a connection and, unless it rests, its task.
+//
+//	running --handler returns--> gone
+//	running --it returns nil, WhenReady--> resting --the peer sends--> running
+//	resting --end, error, timeout, Shutdown--> gone
 type served struct {
 	s          *server
 	c          *Conn
-	t          *task.Task[struct{}]
-	handler    func(ctx context.Context, c *Conn) error
+	t          *task.Task[struct{}] // nil: resting
 	prev, next *served
 }
 
-func (s *server) accept(ctx context.Context, handler func(ctx context.Context, c *Conn) error) error {
+func (s *server) accept() error {
 	for {
-		c, err := s.ln.Accept(ctx)
+		if s.cfg.MaxConns > 0 && s.n >= s.cfg.MaxConns {
+			if err := s.waitBelow(s.ctx, s.cfg.MaxConns); err != nil {
+				return err
+			}
+		}
+		c, err := s.ln.Accept(s.ctx)
 		switch {
 		case err == nil:
-			s.start(ctx, c, handler)
+			s.add(c)
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		default:
@@ -70,32 +120,138 @@ func (s *server) accept(ctx context.Context, handler func(ctx context.Context, c
 	}
 }
 
-func (s *server) start(ctx context.Context, c *Conn, handler func(ctx context.Context, c *Conn) error) {
-	v := &served{s: s, c: c, handler: handler, prev: s.all.prev, next: &s.all}
+func (s *server) add(c *Conn) {
+	v := &served{s: s, c: c, prev: s.all.prev, next: &s.all}
 	v.prev.next, v.next.prev = v, v
 	s.n++
-	s.ln.stats.Serving++
-	v.t = task.Go(ctx, v.body)
+	s.ln.serving++
+	if s.cfg.IdleTimeout > 0 || s.cfg.MessageTimeout > 0 {
+		c.SetTimeouts(s.cfg.IdleTimeout, s.cfg.MessageTimeout)
+	}
+	if s.cfg.WhenReady && s.cfg.TLS == nil {
+		v.rest()
+	} else {
+		v.run()
+	}
+}
+
+// run starts the task.
+func (v *served) run() {
+	v.t = task.Go(v.s.ctx, v.body)
 	v.t.Watch(v)
 }
 
-func (v *served) body(ctx context.Context) error {
-	defer v.c.Close() // at once, not when the loop gets round to telling of the end
-	return v.handler(ctx, v.c)
+func (v *served) body(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil || !v.s.cfg.WhenReady {
+			_ = v.c.Close() // at once, not when the loop gets round to telling of the end
+		}
+	}()
+	if t := v.s.cfg.TLS; t != nil && v.c.secure() == nil {
+		c, err := t.Server(ctx, v.c)
+		if err != nil {
+			return errHandshake{err}
+		}
+		v.c = c
+		if v.s.cfg.WhenReady {
+			return nil
+		}
+	}
+	return v.s.handler(ctx, v.c)
 }
+
+// errHandshake is a failure before the handler.
+type errHandshake struct{ error }
 
 // Run is told that the task is done.
 func (v *served) Run() {
-	s := v.s
-	v.prev.next, v.next.prev = v.next, v.prev
-	s.n--
-	s.ln.stats.Serving--
-	_ = v.c.Close() // of a task that was canceled before its body began
-	if err := v.t.Err(); err != nil && !ordinary(err) {
-		s.ln.fd.Loop().Report(&loop.CallError{Op: "connection handler", Name: v.t.Name(), Err: err})
+	t := v.t
+	err := t.Err()
+	if err != nil && !ordinary(err) {
+		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection handler", Name: t.Name(), Err: err})
 	}
-	if s.n == 0 && s.idle != nil {
-		future.Settle(s.idle, struct{}{}, nil)
+	v.t = nil
+	if v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.lasting() {
+		v.rest()
+		return
+	}
+	v.gone()
+}
+
+// lasting reports whether the connection may have another message.
+func (v *served) lasting() bool { return v.c.x == nil || v.c.x.limits == nil || !v.c.x.limits.ending }
+
+// gone closes the connection, also of a task that was canceled before its body
+// began, and forgets it.
+func (v *served) gone() {
+	s := v.s
+	if v.next == nil {
+		return
+	}
+	v.prev.next, v.next.prev = v.next, v.prev
+	v.prev, v.next = nil, nil
+	s.n--
+	s.ln.serving--
+	_ = v.c.Close()
+	if s.room != nil {
+		future.Settle(s.room, struct{}{}, nil)
+	}
+	if s.ln.serving == 0 {
+		s.ln.tellEmpty()
+	}
+}
+
+// rest waits without a task for the peer to send.
+func (v *served) rest() {
+	v.c.Readable().Watch((*resting)(v))
+	if idle := v.s.cfg.IdleTimeout; idle > 0 {
+		v.c.Loop().StartTimer(&v.c.limits().rd.timer, idle, (*restLimit)(v))
+	}
+}
+
+// A resting is a served without a task.
+type resting served
+
+// Run is told that trying to read is worthwhile.
+func (r *resting) Run() {
+	v := (*served)(r)
+	if v.t != nil || v.next == nil {
+		return
+	}
+	var err error
+	if v.c.in == nil {
+		err = v.c.fill(defaultLineLimit)
+	}
+	switch {
+	case err == nil:
+		v.message()
+		v.run()
+	case err == ErrWouldBlock:
+		v.rest()
+	default:
+		v.gone()
+	}
+}
+
+// message ends the bound of the rest and begins that of the message.
+func (v *served) message() {
+	if v.c.x == nil || v.c.x.limits == nil {
+		return
+	}
+	lim := v.c.x.limits
+	v.c.Loop().StopTimer(&lim.rd.timer)
+	lim.asked, lim.until = true, time.Time{}
+	if lim.message > 0 {
+		lim.until = v.c.Loop().Now().Add(lim.message)
+	}
+}
+
+// A restLimit is a served whose rest is too long.
+type restLimit served
+
+func (r *restLimit) Run() {
+	if v := (*served)(r); v.t == nil {
+		v.gone()
 	}
 }
 
@@ -109,8 +265,15 @@ func ordinary(err error) bool {
 		if err == io.EOF || err == net.ErrClosed {
 			return true
 		}
-		if _, ok := err.(*coro.PanicError); ok {
+		switch e := err.(type) {
+		case *coro.PanicError:
 			return false
+		case errHandshake:
+			return true
+		case *net.OpError:
+			if e.Timeout() {
+				return true
+			}
 		}
 		u, ok := err.(interface{ Unwrap() error })
 		if !ok {
@@ -120,23 +283,35 @@ func ordinary(err error) bool {
 	}
 }
 
+// waitBelow waits until fewer than n connections are open.
+func (s *server) waitBelow(ctx context.Context, n int) error {
+	for s.n >= n {
+		s.room, _ = future.New[struct{}](s.ln.ac.Loop())
+		if _, err := s.room.Await(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the handlers, after the Listener was closed.
+func (s *server) settle() error { return s.waitBelow(s.ctx, 1) }
+
 // end cancels the handlers and waits until they are done. A cancellation that
 // comes meanwhile cancels them once more; it is returned.
 func (s *server) end() (interrupted error) {
 	for {
-		for v := s.all.next; v != &s.all; v = v.next {
-			v.t.Cancel(nil)
-		}
+		s.cancel()
 		if s.n == 0 {
 			return interrupted
 		}
 		var err error
 		for s.n > 0 && err == nil {
-			s.idle, _ = future.New[struct{}](s.ln.fd.Loop())
+			s.room, _ = future.New[struct{}](s.ln.ac.Loop())
 			// Not Await: a scope that has ended would not let anybody wait.
-			err = s.self.Park(&s.idle.Cell)
-			if err == nil && s.idle.Canceled() {
-				err = s.idle.Err()
+			err = s.self.Park(&s.room.Cell)
+			if err == nil && s.room.Canceled() {
+				err = s.room.Err()
 			}
 		}
 		if err != nil {
@@ -144,6 +319,35 @@ func (s *server) end() (interrupted error) {
 		}
 		if errors.Is(err, loop.ErrClosed) {
 			return err // nobody can wait any more
+		}
+	}
+}
+
+// each calls f for each connection; f may end it.
+func (s *server) each(f func(v *served)) {
+	for v := s.all.next; v != &s.all; {
+		next := v.next
+		f(v)
+		v = next
+	}
+}
+
+// cancel ends what runs and what rests.
+func (s *server) cancel() {
+	s.each(func(v *served) {
+		if v.t != nil {
+			v.t.Cancel(nil)
+		} else {
+			v.gone()
+		}
+	})
+}
+
+func (s *server) forget() {
+	for i, other := range s.ln.servers {
+		if other == s {
+			s.ln.servers = append(s.ln.servers[:i], s.ln.servers[i+1:]...)
+			return
 		}
 	}
 }

@@ -174,6 +174,7 @@ func TestEcho(t *testing.T) {
 					t.Errorf("stats %+v", s)
 				}
 				ln.Close()
+				c.Close() // Close leaves connections alone, and Serve waits for them
 				_, err = srv.Await(ctx)
 				return err
 			})
@@ -800,7 +801,7 @@ func TestLineCancel(t *testing.T) {
 func TestServe(t *testing.T) {
 	t.Run("shutdown with live clients", func(t *testing.T) {
 		run(t, func(ctx context.Context) error {
-			for _, end := range []string{"cancel", "close", "scope"} {
+			for _, end := range []string{"cancel", "shutdown", "clients", "abort", "scope"} {
 				ln := listen(ctx, t)
 				ended := 0
 				sctx, cancel := task.WithTimeout(ctx, time.Hour)
@@ -833,24 +834,28 @@ func TestServe(t *testing.T) {
 				switch end {
 				case "cancel":
 					srv.Cancel(nil)
-				case "close":
+				case "shutdown":
+					if err := ln.Shutdown(ctx); err != nil {
+						t.Errorf("Shutdown: %v", err)
+					}
+				case "clients":
 					ln.Close()
+					ln.CloseClients()
+				case "abort":
+					ln.Abort()
 				case "scope":
 					cancel()
 				}
 				_, err := srv.Await(ctx)
-				if end == "close" && err != nil {
-					t.Errorf("Serve: %v, want nil", err)
-				}
-				if end != "close" && future.AsCanceled(err) == nil {
-					t.Errorf("Serve: %v, want a cancellation", err)
+				if canceled := future.AsCanceled(err) != nil; canceled != (end == "cancel" || end == "scope") || !canceled && err != nil {
+					t.Errorf("%s: Serve: %v", end, err)
 				}
 				if s := ln.Stats(); ended != 100 || s.Serving != 0 || s.Accepted != 100 {
 					t.Errorf("%s: %d handlers have ended, stats %+v", end, ended, s)
 				}
 				ln.Close()
 				for _, c := range clients {
-					if got, err := readAll(ctx, c); len(got) != 0 || err != nil {
+					if got, err := readAll(ctx, c); len(got) != 0 || (err == nil) != (end != "abort") {
 						t.Errorf("client reads %q, %v; want the end", got, err)
 					}
 				}

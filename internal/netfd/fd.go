@@ -246,6 +246,13 @@ func (f *FD) CloseWrite() error {
 	return os.NewSyscallError("shutdown", shutdownWrite(int(f.fd)))
 }
 
+// Reset makes Close throw away what is not sent yet, and tell the peer of a reset.
+func (f *FD) Reset() {
+	if f.state&(open|file) == open {
+		setReset(int(f.fd))
+	}
+}
+
 // Local returns the socket's own address.
 func (f *FD) Local() (a Addr) {
 	if f.state&open != 0 {

@@ -57,3 +57,18 @@ func Unsupported(error) bool  { return false }
 func Shortage(error) bool     { return false }
 func Aborted(error) bool      { return false }
 func Disconnected(error) bool { return false }
+
+func (f *FD) TryReadFromUnix([]byte) (int, string, bool, error) { return 0, "", false, net.ErrClosed }
+func (f *FD) TryWriteToUnix([]byte, string) error               { return net.ErrClosed }
+func (f *FD) AssumeWritable()                                   {}
+
+func NewPacket(*PacketConfig) (int, error)            { return -1, errors.ErrUnsupported }
+func NewUnixPacket(string, string) (int, error)       { return -1, errors.ErrUnsupported }
+func PacketFamily(int) int                            { return 0 }
+func JoinGroup(int, Addr, *net.Interface) error       { return errors.ErrUnsupported }
+func LeaveGroup(int, Addr, *net.Interface) error      { return errors.ErrUnsupported }
+func SetMulticastTTL(int, int) error                  { return errors.ErrUnsupported }
+func SetMulticastLoopback(int, bool) error            { return errors.ErrUnsupported }
+func SetMulticastInterface(int, *net.Interface) error { return errors.ErrUnsupported }
+func SetBroadcast(int, bool) error                    { return errors.ErrUnsupported }
+func Dropped(int) (uint32, bool)                      { return 0, false }

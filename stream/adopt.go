@@ -1,0 +1,115 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/eddyloop/eddy/internal/netfd"
+	"github.com/eddyloop/eddy/internal/park"
+	"github.com/eddyloop/eddy/loop"
+)
+
+// Adopt makes a Conn of something else that bytes go through, which belongs to the
+// Conn from now on: a net.Conn, an *os.File, any io.Reader or io.Writer with or
+// without a Close. It must be called in a task.
+//
+// A TCP or unix connection, a pipe, a terminal is taken out of its Go value, which
+// is closed, and goes on as a descriptor of the loop; so must not be used by others
+// meanwhile. For anything else each read and each write is a blocking call on a
+// goroutine of its own: one at a time in each direction, begun only when asked for.
+// What such a read brings after its task was canceled is kept for the next.
+// A Reader whose Read goes on after Close keeps its goroutine until it returns.
+// (asyncio: connect_accepted_socket, connect_read_pipe, connect_write_pipe)
+//
+// For the standard streams of the process see [Stdin].
+func Adopt(ctx context.Context, x any) (*Conn, error) {
+	l := park.From(ctx, "stream: Adopt").Loop()
+	if s, ok := x.(syscall.Conn); ok {
+		c, err := adoptFD(l, s)
+		if err == nil {
+			if cl, ok := x.(io.Closer); ok {
+				_ = cl.Close()
+			}
+			return c, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return nil, err
+		}
+	}
+	return newPump(l, x), nil
+}
+
+// AdoptFD makes a Conn of a descriptor, which belongs to the Conn from now on, and
+// stays the caller's if it fails: with errors.ErrUnsupported for one that cannot be
+// waited for, such as a regular file. It is made non-blocking. It must be called in
+// a task.
+func AdoptFD(ctx context.Context, fd int) (*Conn, error) {
+	l := park.From(ctx, "stream: AdoptFD").Loop()
+	kind, err := netfd.KindOf(fd)
+	if err == nil && kind == netfd.Other {
+		err = errors.ErrUnsupported
+	}
+	if err == nil {
+		err = netfd.SetNonblock(fd)
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "adopt", Net: "file", Err: err}
+	}
+	return openKind(l, fd, kind)
+}
+
+// adoptFD works on a duplicate.
+func adoptFD(l *loop.Loop, s syscall.Conn) (*Conn, error) {
+	fd, kind, err := netfd.Adopt(s)
+	if err != nil {
+		return nil, &net.OpError{Op: "adopt", Net: "file", Err: err}
+	}
+	if kind == netfd.Other {
+		netfd.CloseFD(fd)
+		return nil, errors.ErrUnsupported
+	}
+	c, err := openKind(l, fd, kind)
+	if err != nil {
+		netfd.CloseFD(fd)
+		return nil, err
+	}
+	if f, ok := s.(*os.File); ok && kind == netfd.File {
+		x := c.extra()
+		x.local, x.remote = fileAddr(f.Name()), fileAddr(f.Name())
+	}
+	return c, nil
+}
+
+// openKind registers a descriptor. It is left to the caller if that fails.
+func openKind(l *loop.Loop, fd int, kind netfd.Kind) (*Conn, error) {
+	c := new(Conn)
+	var err error
+	switch kind {
+	case netfd.TCP:
+		c.peer = netfd.PeerAddr(fd)
+		err = c.fd.Open(l, fd, (*connSink)(c), true)
+	case netfd.Unix:
+		c.flags = unixSocket
+		err = c.fd.Open(l, fd, (*connSink)(c), true)
+	default:
+		c.flags = file
+		err = c.fd.OpenFile(l, fd, (*connSink)(c))
+	}
+	if errors.Is(err, syscall.EPERM) { // a device without readiness, such as /dev/null
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// A fileAddr is the name of a file as an address.
+type fileAddr string
+
+func (fileAddr) Network() string  { return "file" }
+func (a fileAddr) String() string { return string(a) }
