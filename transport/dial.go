@@ -73,19 +73,20 @@ func (d *dialing) connected(fd int, peer netfd.Addr, err error) {
 	t.extra().dial = d
 	d.t = t
 	if d.cfg.TLS != nil {
-		t.beginTLS(tlsSettings{config: clientConfig(d.cfg.TLS, d.network, d.address), Config: &d.cfg})
+		t.beginTLS(d.cfg.tlsConfig(clientConfig(d.cfg.TLS, d.network, d.address), false))
 	}
 	t.begin()
 }
 
 func (d *dialing) settle(t *Transport, err error) {
-	if err == nil && t == nil {
-		err = loop.ErrClosed
+	switch {
+	case err == loop.ErrClosed:
+		future.SettleCanceled(&d.f, err) // the loop closes: nobody is there to look
+	case err != nil:
+		future.Settle(&d.f, nil, err)
+	default:
+		future.Settle(&d.f, t, nil)
 	}
-	if err != nil {
-		t = nil
-	}
-	future.Settle(&d.f, t, err)
 }
 
 // CancelFuture implements [future.Canceler].

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"github.com/eddyloop/eddy/internal/env"
+	"github.com/eddyloop/eddy/internal/tlsio"
 	"github.com/eddyloop/eddy/loop"
 )
 
@@ -13,10 +14,12 @@ type hub struct {
 	l       *loop.Loop
 	in      []byte // made at the first read
 	spare   spareBlocks
+	tls     tlsio.Buffers
 	own     group    // of those without a listener
 	groups  []*group // of the listeners; own is the first
 	method  string   // of a protocol that is being called, or was
 	closing bool     // the loop is
+	packets map[*PacketTransport]struct{}
 }
 
 var hubKey = new(int)
@@ -51,6 +54,11 @@ func (h *hub) Unwind() bool {
 			(*lostCall)(g.first).Run()
 			return true
 		}
+	}
+	for t := range h.packets {
+		t.lose(loop.ErrClosed)
+		(*packetLost)(t).Run()
+		return true
 	}
 	return false
 }

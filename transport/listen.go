@@ -240,7 +240,7 @@ func (ln *Listener) connect(fd int, peer netfd.Addr) {
 	}
 	t.peer = peer
 	if ln.cfg.TLS != nil {
-		t.beginTLS(tlsSettings{config: ln.cfg.TLS, server: true, Config: &ln.cfg.Config})
+		t.beginTLS(ln.cfg.tlsConfig(ln.cfg.TLS, true))
 	}
 	t.begin()
 }

@@ -8,6 +8,9 @@ import (
 
 // reads reports whether what arrives is to be read now.
 func (t *Transport) reads() bool {
+	if t.flags&encrypted != 0 {
+		return t.readsTLS()
+	}
 	return t.flags&(made|paused|closing|losing|lost|eofIn|writeOnly) == made
 }
 

@@ -183,14 +183,25 @@ func (c *ioCall) Run() {
 // io reads first, so that an answer goes out in the same turn.
 func (t *Transport) io() {
 	defer t.guard()
+	if t.flags&encrypted != 0 {
+		t.ioTLS()
+	} else {
+		t.ioPlain()
+	}
+	if t.flags&(sending|losing) == sending {
+		t.more.sendfile.room()
+	}
+	if t.flags&(failed|losing) == failed && !t.reads() {
+		t.lose(t.more.cause()) // there is nothing to read before that
+	}
+}
+
+func (t *Transport) ioPlain() {
 	if t.reads() {
 		t.receive()
 	}
 	if t.out.size > 0 && t.flags&losing == 0 {
 		t.flush()
-	}
-	if t.flags&(failed|losing) == failed && !t.reads() {
-		t.lose(t.more.cause()) // there is nothing to read before that
 	}
 }
 
@@ -289,7 +300,11 @@ func (t *Transport) lose(err error) {
 		t.extra().err = err
 	}
 	if t.flags&sending != 0 {
-		t.more.sendfile.stop(t)
+		cause := err
+		if cause == nil {
+			cause = net.ErrClosed
+		}
+		t.more.sendfile.stop(cause)
 	}
 	t.stopTLS()
 	t.dialed(err)

@@ -69,12 +69,15 @@ func (t *Transport) WriteAll(pieces [][]byte) error {
 		size += len(p)
 	}
 	switch {
-	case t.flags&unwritable != 0 && t.flags&encrypted == 0:
+	case t.flags&unwritable&^encrypted != 0:
 		return t.writeOdd(nil)
 	case size > t.limits.max-t.out.size:
 		return ErrBufferFull
 	case t.flags&encrypted != 0:
-		return t.writeEach(pieces)
+		for _, p := range pieces {
+			t.out.put(p, &t.hub.spare)
+		}
+		return t.pushTLS()
 	}
 	n := 0
 	if t.out.size == 0 {
@@ -118,15 +121,6 @@ func (t *Transport) putAll(pieces [][]byte, size int) error {
 		t.awaitRoom()
 	}
 	t.checkFull()
-	return nil
-}
-
-func (t *Transport) writeEach(pieces [][]byte) error {
-	for _, p := range pieces {
-		if err := t.Write(p); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -174,9 +168,9 @@ func (t *Transport) writeFailed(err error) error {
 	t.flags |= failed
 	t.extra().err = err
 	if t.flags&sending != 0 {
-		t.more.sendfile.fail(t, err)
+		t.more.sendfile.stop(err)
 	}
-	if netfd.Disconnected(err) && t.reads() {
+	if netfd.Disconnected(err) && t.reads() && !t.shaking() {
 		t.schedule()
 	} else {
 		t.fatal(err)
@@ -198,6 +192,25 @@ func (t *Transport) awaitRoom() {
 
 // flush writes what is buffered, a bounded amount of it.
 func (t *Transport) flush() {
+	if t.flags&(losing|failed) != 0 {
+		return
+	}
+	all := false
+	if t.flags&encrypted != 0 {
+		all = t.flushTLS()
+	} else {
+		all = t.flushPlain()
+	}
+	if t.flags&(losing|failed) == 0 {
+		t.checkEmpty()
+	}
+	if all && t.out.size == 0 && t.flags&losing == 0 {
+		t.drained()
+	}
+}
+
+// flushPlain reports whether it has written all.
+func (t *Transport) flushPlain() bool {
 	for range maxFlush {
 		if t.out.size == 0 || !t.fd.Writable() {
 			break
@@ -205,27 +218,24 @@ func (t *Transport) flush() {
 		n, err := t.fd.TryWrite(t.out.front())
 		if err != nil && err != netfd.ErrWouldBlock {
 			_ = t.writeFailed(err) // Lost gets it
-			return
+			return false
 		}
 		if n > 0 {
 			t.out.drop(n, &t.hub.spare)
 		}
 	}
-	t.checkEmpty()
-	switch {
-	case t.flags&losing != 0:
-	case t.out.size > 0:
+	if t.out.size > 0 {
 		t.awaitRoom()
-	default:
-		t.drained()
+		return false
 	}
+	return true
 }
 
 // drained goes on with what waited until everything was written.
 func (t *Transport) drained() {
 	switch {
 	case t.flags&sending != 0:
-		t.more.sendfile.next(t)
+		t.more.sendfile.next()
 	case t.flags&encrypted != 0:
 		t.drainedTLS()
 	case t.flags&closing != 0:
@@ -251,7 +261,7 @@ func (t *Transport) CloseWrite() {
 	t.flags |= eofOut
 	switch {
 	case t.flags&encrypted != 0:
-		t.closeWriteTLS()
+		t.schedule() // flushTLS sees to it
 	case t.out.size == 0 && t.flags&sending == 0:
 		t.shutdown()
 	}
@@ -327,4 +337,9 @@ func (t *Transport) WriteLimits() (low, high int) { return t.limits.low, t.limit
 
 // WriteBufferSize returns how many bytes wait to be written.
 // (asyncio: get_write_buffer_size)
-func (t *Transport) WriteBufferSize() int { return t.out.size }
+func (t *Transport) WriteBufferSize() int {
+	if t.flags&encrypted != 0 {
+		return t.out.size + len(t.more.tls.engine.Pending())
+	}
+	return t.out.size
+}

@@ -5,3 +5,5 @@ package netfd
 import "net"
 
 func (f *FD) TryWritev([][]byte) (int, error) { return 0, net.ErrClosed }
+
+func (f *FD) SetWritable(bool) {}
