@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/netdial"
 	"github.com/eddyloop/eddy/internal/netfd"
 	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
@@ -83,13 +85,13 @@ func (cfg *ListenConfig) Listen(ctx context.Context, network, address string) (*
 	if network == "unix" {
 		return cfg.listenUnix(l, address)
 	}
-	e, err := parseEndpoint(network, address)
-	if err != nil {
-		return nil, e.opError("listen", nil, err)
+	var addrs []netfd.Addr
+	err := error(net.UnknownNetworkError(network))
+	if strings.HasPrefix(network, "tcp") {
+		addrs, err = resolve(ctx, l, network, address, true)
 	}
-	addrs, err := e.resolve(ctx, everywhere)
 	if err != nil {
-		return nil, e.opError("listen", nil, err)
+		return nil, opError("listen", network, nil, err)
 	}
 	var first error
 	for i := range addrs {
@@ -102,7 +104,7 @@ func (cfg *ListenConfig) Listen(ctx context.Context, network, address string) (*
 			}
 		}
 		if first == nil {
-			first = e.opError("listen", &a, err)
+			first = opError("listen", network, &a, err)
 		}
 		if !netfd.Unsupported(err) {
 			break // only a system without IPv6 leads to the next
@@ -110,9 +112,6 @@ func (cfg *ListenConfig) Listen(ctx context.Context, network, address string) (*
 	}
 	return nil, first
 }
-
-// everywhere is where an empty host listens.
-var everywhere = []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()}
 
 // newListener takes fd over, also if it fails.
 func newListener(l *loop.Loop, fd int, network string) (*Listener, error) {
@@ -284,7 +283,7 @@ func (ln *Listener) Addr() net.Addr {
 	if ln.path != nil {
 		return unixName(ln.path.addr)
 	}
-	return tcpAddr(&ln.addr)
+	return netdial.TCPAddr(&ln.addr)
 }
 
 // Stats returns what the Listener has done.

@@ -3,6 +3,7 @@ package stream
 import (
 	"net"
 
+	"github.com/eddyloop/eddy/internal/netdial"
 	"github.com/eddyloop/eddy/internal/netfd"
 )
 
@@ -16,7 +17,7 @@ func (c *Conn) LocalAddr() net.Addr {
 	if c.flags&unixSocket != 0 {
 		return unixName(netfd.LocalUnix(c.fd.Num()))
 	}
-	return tcpAddr(c.localAddr())
+	return netdial.TCPAddr(c.localAddr())
 }
 
 // RemoteAddr returns the peer's address; see LocalAddr.
@@ -27,7 +28,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 	if c.flags&unixSocket != 0 {
 		return unixName(netfd.PeerUnix(c.fd.Num()))
 	}
-	return tcpAddr(&c.peer)
+	return netdial.TCPAddr(&c.peer)
 }
 
 // named returns the address that is kept, or that of what is no socket.
