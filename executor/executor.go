@@ -1,8 +1,9 @@
-// Package executor runs blocking functions elsewhere and answers on the loop.
+// Package executor runs blocking functions elsewhere and answers on the loop, or
+// to any goroutine.
 //
 // A callback or a task that blocks stalls everything else on its loop. So what
 // must block, such as a DNS lookup, a database driver, a long computation, is
-// handed to a [Pool] of goroutines as a job, and what comes back is a future.
+// handed to an [Executor] as a job, and what comes back is a future.
 //
 //	row, err := executor.Do(ctx, func(ctx context.Context) (Row, error) {
 //		return db.QueryRow(ctx, id) // may block: this is not the loop
@@ -14,20 +15,44 @@
 // and it cannot await. Its way back into the loop, before its end, is
 // Loop.CallSoonThreadsafe or task.CallThreadsafe.
 //
+// # Without a loop
+//
+// [Go] returns a [Job], for goroutines what a future is for tasks: any goroutine
+// may wait for it, with Result, [Wait], [AsCompleted]; and a task may, with
+// Job.Await. [Map] calls a function for the values of a sequence, some at a time,
+// and keeps their order. What waits without suspending a task would block its
+// loop, and panics when its ctx is that of a task or a callback.
+//
+// # Executors
+//
+// A [Pool] has goroutines, a limited number of them. A [Lane] is a part of a pool
+// with a limit of its own, for jobs that must not keep others waiting. What a
+// package needs of an executor is the interface; whoever hands in a job has the
+// choice.
+//
 // # The context of a job
 //
 // It ends when the job's future is canceled, when the pool's Shutdown gives up,
 // and when the job has ended; context.Cause says why. It has no deadline of its
-// own. Under Do it has the values of the ctx that Do was called with; under
-// Submit it has none. It never carries the loop or the task: a job that tries to
-// wait as if it were the task panics.
+// own. Under Do and Map it has the values of the ctx that they were called with;
+// under Submit and Go it has none. It never carries the loop, the task, or
+// task-local variables: a job that tries to wait as if it were the task panics.
 //
 // # Cancellation
 //
 // A job that has not started never runs. Of one that runs the ctx ends, and its
 // future is settled at once: nobody waits for a job that does not listen. What it
 // returns later is dropped, and counted in [Stats].Late. For Do this means that
-// the function may still run when Do has returned.
+// the function may still run when Do has returned. A [Job] belongs to all who
+// wait for it, so their cancellation does not cancel it; Job.Cancel does.
+//
+// # Jobs that wait for jobs
+//
+// A job keeps its place while it waits. If every place of a lane is taken by a job
+// that waits for another of that lane, none can ever end. The last to begin such a
+// wait gets [ErrDeadlock] in place of hanging, if it waits with its own ctx or one
+// derived from it: that is how it is recognized. A circle through several lanes,
+// pools, or channels is not found.
 package executor
 
 import (
@@ -50,22 +75,69 @@ var (
 	// ErrGoexit is the failure of a job that called [runtime.Goexit], as
 	// testing.T.FailNow does.
 	ErrGoexit = errors.New("executor: job called runtime.Goexit")
+
+	// ErrBroken is the failure of jobs handed to a pool whose Config.Init has
+	// failed, and of those that waited in it then. The error of Init is in it.
+	// (concurrent.futures: BrokenExecutor)
+	ErrBroken = errors.New("executor: pool is broken")
+
+	// ErrDeadlock is the error of a job that begins to wait for another of its own
+	// lane while all places of that lane are taken by jobs that wait so.
+	ErrDeadlock = errors.New("executor: deadlock: every place of the lane is taken by a job that waits for another of the lane")
+
+	// ErrTimeout is the error of waits whose time is up. To errors.Is it is
+	// context.DeadlineExceeded.
+	ErrTimeout error = timeoutError{}
 )
 
-// Submit hands fn to p and returns the future of its result. p may be nil: the
-// loop's [Default] pool. It never waits: if p's queue is full the future has
-// failed with [ErrQueueFull], if p is closed with [ErrClosed]. Jobs of one pool
+type timeoutError struct{}
+
+func (timeoutError) Error() string        { return "executor: timeout" }
+func (timeoutError) Timeout() bool        { return true }
+func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// An Executor runs jobs: a [Pool], a [Lane] of one, or what embeds them. Its
+// methods may be called from any goroutine. Jobs are handed to it by functions of
+// this package, because methods cannot have type parameters: [Submit] and [DoIn]
+// on a loop, [Go] and [Map] anywhere. (concurrent.futures: Executor)
+//
+// An executor of another kind embeds a Pool. Its functions find what they work
+// with, such as a connection, in the ctx of their job: see Config.Init.
+type Executor interface {
+	// Shutdown closes the executor and waits for its jobs; see [Pool.Shutdown].
+	Shutdown(ctx context.Context) error
+	// ShutdownNow closes it and cancels its jobs; see [Pool.ShutdownNow].
+	ShutdownNow(ctx context.Context) error
+	// Stats returns what it does and has done.
+	Stats() Stats
+
+	// lane returns where jobs are handed in, nil for a nil pointer.
+	lane() *Lane
+}
+
+// laneOf returns the lane of ex, or nil if ex is nil.
+func laneOf(ex Executor) *Lane {
+	if ex == nil {
+		return nil
+	}
+	return ex.lane()
+}
+
+// Submit hands fn to ex and returns the future of its result. ex may be nil: the
+// loop's [Default] pool. It never waits: if ex's queue is full the future has
+// failed with [ErrQueueFull], if ex is closed with [ErrClosed]. Jobs of one lane
 // start in the order they were handed in. See the package comment for fn's ctx,
 // and for what canceling the future does.
 //
 // A panic of fn is a failure with a [*coro.PanicError]; runtime.Goexit in fn is
 // [ErrGoexit]. Submit must be called on the loop, and panics if the loop is
 // closed. (asyncio: run_in_executor)
-func Submit[T any](l *loop.Loop, p *Pool, fn func(ctx context.Context) (T, error)) *future.Future[T] {
-	if p == nil {
-		p = Default(l)
+func Submit[T any](l *loop.Loop, ex Executor, fn func(ctx context.Context) (T, error)) *future.Future[T] {
+	n := laneOf(ex)
+	if n == nil {
+		n = Default(l).lane()
 	}
-	return start(context.Background(), l, p, fn, false)
+	return start(context.Background(), l, n, fn, false)
 }
 
 // Do runs fn on the loop's [Default] pool and suspends the calling task until it
@@ -80,8 +152,8 @@ func Do[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) (T,
 	return DoIn(ctx, nil, fn)
 }
 
-// DoIn is [Do] on the pool p; nil is the loop's [Default] pool.
-func DoIn[T any](ctx context.Context, p *Pool, fn func(ctx context.Context) (T, error)) (T, error) {
+// DoIn is [Do] on the executor ex; nil is the loop's [Default] pool.
+func DoIn[T any](ctx context.Context, ex Executor, fn func(ctx context.Context) (T, error)) (T, error) {
 	t := park.From(ctx, "executor: Do")
 	if ctx != context.Context(t) || t.Env().Scope != nil {
 		// A scope that has ended already must not start anything.
@@ -90,21 +162,54 @@ func DoIn[T any](ctx context.Context, p *Pool, fn func(ctx context.Context) (T, 
 			return zero, err
 		}
 	}
-	if p == nil {
-		p = Default(t.Loop())
+	n := laneOf(ex)
+	if n == nil {
+		n = Default(t.Loop()).lane()
 	}
-	return start(ctx, t.Loop(), p, fn, true).Await(ctx)
+	return start(ctx, t.Loop(), n, fn, true).Await(ctx)
+}
+
+// With makes a pool, calls fn with it, and shuts it down. If fn returns nil, With
+// waits until all jobs have ended, or ctx has; if fn fails or panics, or calls
+// Goexit, jobs that have not started are canceled and the ctx of those that run
+// ends, as [Pool.ShutdownNow] does it. The error is fn's joined to that of the
+// shutdown. It blocks its goroutine, and panics with the ctx of a task.
+// (concurrent.futures: with ThreadPoolExecutor(...) as pool)
+func With(ctx context.Context, cfg Config, fn func(p *Pool) error) (err error) {
+	mayBlock(ctx, "executor: With")
+	p := New(cfg)
+	down := p.ShutdownNow
+	defer func() {
+		if more := down(ctx); err == nil {
+			err = more
+		} else if more != nil {
+			err = errors.Join(err, more)
+		}
+	}()
+	if err = fn(p); err == nil {
+		down = p.Shutdown
+	}
+	return err
 }
 
 var defaultKey = new(int)
 
 // Default returns the loop's own pool, that of a zero [Config]. It is made at the
 // first use, and ended by the loop's Close, as ShutdownNow does it, within
-// loop.Config.CloseTimeout. It must be called on the loop.
+// loop.Config.CloseTimeout. When it is made so late in Close that no answer could
+// come home, it is closed from the beginning. It must be called on the loop.
 func Default(l *loop.Loop) *Pool {
 	return l.Local(defaultKey, func() any {
 		p := New(Config{Name: "default"})
 		l.OnClose(p.ShutdownNow)
+		if l.QueueThreadsafe(nop{}) != nil {
+			p.close(ErrClosed) // the functions of OnClose have been called
+		}
 		return p
 	}).(*Pool)
 }
+
+// nop asks whether posts are taken.
+type nop struct{}
+
+func (nop) Run() {}

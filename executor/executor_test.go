@@ -51,7 +51,7 @@ func until(t testing.TB, what string, ok func() bool) {
 func checkStats(t *testing.T, p *executor.Pool, want executor.Stats) {
 	t.Helper()
 	got := p.Stats()
-	got.Waited = 0
+	got.Waited, got.WaitMax, got.WaitP50, got.WaitP99 = 0, 0, 0, 0
 	if got != want {
 		t.Errorf("stats are %+v, want %+v", got, want)
 	}

@@ -1,10 +1,12 @@
 package executor
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"runtime"
+	"runtime/pprof"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,14 +17,34 @@ type Config struct {
 	// GOMAXPROCS - 1: one processor must be left to the loop, which otherwise
 	// answers late by 10 ms and more, the time that the runtime lets a goroutine
 	// compute before it interrupts it. At GOMAXPROCS=1 every computing job has
-	// that price. Keep a pool for each kind of work: lookups that hang should not
-	// keep files from being read.
+	// that price. Give each kind of work a [Lane] or a pool of its own: lookups
+	// that hang should not keep files from being read.
 	Limit int
 	// Queue is how many jobs may wait for others to end before Submit refuses
 	// more. Default 0: 65,536, some 20 MB; negative: no bound.
 	Queue int
-	// Name is what errors call the pool. Default "": they do not.
+	// Name is what errors call the pool, and, as the pprof label "executor", what
+	// profiles do: profiles of goroutines and of processor time can be asked for
+	// what a pool's jobs do. Default "": no name.
 	Name string
+
+	// Init is called on each goroutine of the pool before its first job. What it
+	// returns is for the jobs that run there, which find it by [Local]: a
+	// connection perhaps, that jobs need and cannot share. Its ctx ends when it has
+	// returned, or a shutdown gives up. If it fails, panics or calls Goexit the
+	// pool is broken, for good: see [ErrBroken]. Default nil: no such call.
+	//
+	// With Init or LockThread goroutines stay when they have nothing to do, up to
+	// Limit of them, until the pool is shut down: such a pool must be. An idle one
+	// is reused before another is made.
+	Init func(ctx context.Context) (any, error)
+	// Exit is called with Init's value on the same goroutine when that ends, with a
+	// ctx as Init's. It needs Init. A panic of it goes to log/slog. Default nil.
+	Exit func(ctx context.Context, value any)
+	// LockThread gives each goroutine an operating system thread of its own, which
+	// ends with it. A job then costs two switches of threads, some 10 µs. Default
+	// false.
+	LockThread bool
 }
 
 const (
@@ -32,254 +54,143 @@ const (
 
 // A Pool runs jobs on goroutines, a limited number at a time, in the order they
 // were handed in. Its methods may be called from any goroutine; one pool may
-// serve several loops. Make it with [New].
+// serve several loops. Make it with [New]. (concurrent.futures:
+// ThreadPoolExecutor)
 //
 // A goroutine is made for a job when none is there and the limit allows; one that
 // has ended its job takes the next, and ends when there is none. So an idle pool
-// holds nothing, and needs no closing. Goroutines are shared: a job that calls
-// runtime.LockOSThread must undo it.
+// holds nothing, and needs no closing, unless its Config says that goroutines stay.
+// Goroutines are shared: a job that calls runtime.LockOSThread must undo it.
 //
-// Submit does not wait for a place in the queue, and Do does. A job of Do that
-// waits for a place waits in the queue already, beyond its bound: so the order of
-// asking is kept between both, and a canceled task leaves no trace.
-//
-// A job must not wait for another job of its own pool: with all places taken by
-// such jobs, none would ever end.
+// Submit and Go do not wait for a place in the queue, and Do and Map do. A job of
+// these that waits for a place waits in the queue already, beyond its bound: so the
+// order of asking is kept between all, and a canceled task leaves no trace.
 //
 //	open --Shutdown--> closed: no new jobs
+//	open --Init fails--> broken: no new jobs, and none that waited
 type Pool struct {
-	name  string
-	limit int
-	room  int       // jobs in the queue at which Submit refuses
-	base  time.Time // what clocks count from
-	body  func()    // p.work, made once: a go statement with it allocates nothing
+	cfg  Config
+	base time.Time // what clocks count from
+	main Lane
 
-	mu         sync.Mutex
-	closed     bool
-	goroutines int // enough that each job in waiting will be taken
-	idle       int // of these, those about to look for a job once more
-	waiting    list
-	running    list
-	done       uint64
-	canceled   uint64
-	rejected   uint64
-	ended      chan struct{} // closed when the pool is, and nothing runs any more
-
-	panics, late atomic.Uint64
-	waited       atomic.Int64 // ns
+	mu    sync.Mutex
+	lanes []*Lane // all but main, in the order made
 }
 
 // New returns a pool that is open and holds no goroutine.
 func New(cfg Config) *Pool {
-	p := &Pool{name: cfg.Name, limit: cfg.Limit, room: cfg.Queue, base: time.Now(), ended: make(chan struct{})}
-	switch {
-	case p.limit < 0:
-		panic("executor: Config.Limit is negative")
-	case p.limit == 0:
-		p.limit = min(maxDefaultLimit, runtime.NumCPU()+4)
+	if cfg.Exit != nil && cfg.Init == nil {
+		panic("executor: Config.Exit without Init")
 	}
-	switch {
-	case p.room < 0:
-		p.room = math.MaxInt - p.limit
-	case p.room == 0:
-		p.room = defaultQueue
-	}
-	p.body = p.work
+	p := &Pool{cfg: cfg, base: time.Now()}
+	p.main.init(p, cfg.Name, "Config", cfg.Limit, cfg.Queue)
 	return p
 }
 
-// now returns ns since the pool was made, never 0.
-func (p *Pool) now() int64 { return int64(time.Since(p.base)) | 1 }
-
-// add queues j and sees to it that a goroutine will take it. wait lets it into a
-// queue that is full.
-func (p *Pool) add(j *job, wait bool) error {
-	p.mu.Lock()
-	if p.closed {
-		p.rejected++
-		p.mu.Unlock()
-		return ErrClosed
-	}
-	if out := p.waiting.n + p.running.n; out >= p.limit {
-		if !wait && out-p.limit >= p.room {
-			p.rejected++
-			p.mu.Unlock()
-			return ErrQueueFull
-		}
-		j.since.Store(p.now())
-	}
-	p.waiting.push(j)
-	spawn := p.waiting.n > p.idle && p.goroutines < p.limit
-	if spawn {
-		p.goroutines++
-	}
-	p.mu.Unlock()
-	if spawn {
-		go p.body()
-	}
-	return nil
+// LaneConfig configures a Lane. The zero value is right for production.
+type LaneConfig struct {
+	// Limit is how many jobs of the lane run at a time. They do not count against
+	// the limit of the pool or of other lanes. Default 0: as in [Config].
+	Limit int
+	// Queue is how many jobs may wait for others of the lane to end before Submit
+	// refuses more. Default 0: 65,536; negative: no bound.
+	Queue int
 }
 
-// work is a goroutine of the pool: it runs jobs until there is none.
-func (p *Pool) work() {
-	var j *job
-	defer func() {
-		if j != nil { // it called Goexit, and this goroutine will end
-			j.finish()
-			if p.leave(j) {
-				go p.body()
-			}
-		}
-	}()
-	for j = p.take(nil); j != nil; j = p.take(j) {
-		j.do()
-	}
+// A Lane is a part of a [Pool] with places and a queue of its own, so that jobs of
+// one kind keep only their like waiting: lookups that hang, files, computations.
+// It has the pool's name, Init, Exit and LockThread, its label is the name of the
+// pool and its own, as in "io/dns", and it ends with the pool at the latest. Make it
+// with [Pool.Lane]. Its methods may be called from any goroutine.
+type Lane struct {
+	pool   *Pool
+	name   string
+	limit  int
+	room   int             // jobs in the queue at which Submit refuses
+	body   func()          // of a goroutine, made once: a go statement with it allocates nothing
+	labels context.Context // for pprof; nil: none
+
+	laneState
 }
 
-// take returns the next job for a goroutine that has ended the job before, if
-// that is not nil. If there is none, the goroutine is off the books.
-func (p *Pool) take(before *job) *job {
+// Lane returns the lane of that name, and makes it if there is none: then cfg
+// counts. A lane of a pool that is closed is.
+func (p *Pool) Lane(name string, cfg LaneConfig) *Lane {
 	p.mu.Lock()
-	if before != nil {
-		p.remove(before)
+	defer p.mu.Unlock()
+	for _, n := range p.lanes {
+		if n.name == name {
+			return n
+		}
 	}
-	j := p.waiting.head
-	if j == nil && before != nil {
-		// Who waited for that job often has another: it is looked for once more,
-		// after others ran, which is cheaper than to end and be made again.
-		p.idle++
-		p.mu.Unlock()
-		runtime.Gosched()
-		p.mu.Lock()
-		p.idle--
-		j = p.waiting.head
-	}
-	if j == nil {
-		p.retire()
-		p.mu.Unlock()
+	n := new(Lane)
+	n.init(p, name, "LaneConfig", cfg.Limit, cfg.Queue)
+	p.main.mu.Lock()
+	n.refuse = p.main.refuse
+	p.main.mu.Unlock()
+	p.lanes = append(p.lanes, n)
+	return n
+}
+
+// Lanes returns the lanes that were made, in that order.
+func (p *Pool) Lanes() []*Lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*Lane(nil), p.lanes...)
+}
+
+// all returns the pool's own places and the lanes.
+func (p *Pool) all() []*Lane { return append([]*Lane{&p.main}, p.Lanes()...) }
+
+// Name returns the pool's Config.Name.
+func (p *Pool) Name() string { return p.cfg.Name }
+
+// Name returns the lane's name in its pool.
+func (n *Lane) Name() string { return n.name }
+
+func (p *Pool) lane() *Lane {
+	if p == nil {
 		return nil
 	}
-	p.waiting.remove(j)
-	p.running.push(j)
-	j.place = running
-	now := p.now()
-	if since := j.since.Swap(now); since != 0 { // under the lock: a Shutdown may name the job
-		p.waited.Add(now - since)
+	return &p.main
+}
+
+func (n *Lane) lane() *Lane { return n }
+
+// init prepares a lane; config is the name of the struct that it was configured by.
+func (n *Lane) init(p *Pool, name, config string, limit, queue int) {
+	n.pool, n.name, n.limit, n.room = p, name, limit, queue
+	n.ended = make(chan struct{})
+	switch {
+	case n.limit < 0:
+		panic(fmt.Sprintf("executor: %s.Limit is negative", config))
+	case n.limit == 0:
+		n.limit = min(maxDefaultLimit, runtime.NumCPU()+4)
 	}
-	p.mu.Unlock()
-	return j
-}
-
-// leave is take for a goroutine that cannot go on: it reports whether another
-// must.
-func (p *Pool) leave(before *job) (replace bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.remove(before)
-	if p.waiting.n > 0 {
-		return true
+	switch {
+	case n.room < 0:
+		n.room = math.MaxInt - n.limit
+	case n.room == 0:
+		n.room = defaultQueue
 	}
-	p.retire()
-	return false
-}
-
-// remove takes a job that has ended off the books.
-func (p *Pool) remove(j *job) {
-	p.running.remove(j)
-	j.place = gone
-	p.done++
-}
-
-// retire takes a goroutine off the books.
-func (p *Pool) retire() {
-	p.goroutines--
-	p.checkEnded()
-}
-
-// checkEnded tells those who wait in Shutdown when all is over.
-func (p *Pool) checkEnded() {
-	if !p.closed || p.goroutines > 0 {
-		return
+	n.body = n.work
+	if p.cfg.Init != nil || p.cfg.LockThread {
+		n.wake = sync.NewCond(&n.mu)
+		n.body = n.serve
 	}
-	select {
-	case <-p.ended:
+	if label := n.label(); label != "" {
+		n.labels = pprof.WithLabels(context.Background(), pprof.Labels("executor", label))
+	}
+}
+
+// label returns what profiles call the lane.
+func (n *Lane) label() string {
+	switch p := n.pool; {
+	case n == &p.main:
+		return p.cfg.Name
+	case p.cfg.Name == "":
+		return n.name
 	default:
-		close(p.ended)
+		return p.cfg.Name + "/" + n.name
 	}
-}
-
-// drop is for a job whose result is not wanted any more.
-func (p *Pool) drop(j *job, cause error) {
-	p.mu.Lock()
-	if j.place == queued {
-		p.waiting.remove(j)
-		j.place = gone
-		p.canceled++
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-	j.dropped.Store(true)
-	j.interrupt(cause)
-}
-
-// Stats is what a pool does now and has done since it was made. Every job handed
-// in is in exactly one of Running, Queued, Done, Canceled and Rejected.
-type Stats struct {
-	Running  int           // jobs that run now
-	Queued   int           // jobs that wait now, those of Do beyond the bound included
-	Done     uint64        // jobs that have ended
-	Panics   uint64        // of these, by a panic
-	Late     uint64        // of these, after their future was canceled or its loop closed
-	Canceled uint64        // jobs that were canceled before they started
-	Rejected uint64        // jobs refused because the queue was full or the pool closed
-	Waited   time.Duration // in all, for other jobs to end; of jobs that have started
-}
-
-// Stats returns what the pool has done.
-func (p *Pool) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Stats{
-		Running:  p.running.n,
-		Queued:   p.waiting.n,
-		Done:     p.done,
-		Panics:   p.panics.Load(),
-		Late:     p.late.Load(),
-		Canceled: p.canceled,
-		Rejected: p.rejected,
-		Waited:   time.Duration(p.waited.Load()),
-	}
-}
-
-// A list is a list of jobs, oldest first. The zero value is empty.
-type list struct {
-	n          int
-	head, tail *job
-}
-
-func (l *list) push(j *job) {
-	j.prev, j.next = l.tail, nil
-	if l.tail == nil {
-		l.head = j
-	} else {
-		l.tail.next = j
-	}
-	l.tail = j
-	l.n++
-}
-
-func (l *list) remove(j *job) {
-	if j.prev == nil {
-		l.head = j.next
-	} else {
-		j.prev.next = j.next
-	}
-	if j.next == nil {
-		l.tail = j.prev
-	} else {
-		j.next.prev = j.prev
-	}
-	j.prev, j.next = nil, nil
-	l.n--
 }

@@ -12,79 +12,149 @@ import (
 )
 
 // Shutdown closes the pool and waits until all its jobs have ended, those in the
-// queue included, or ctx has. It returns nil at once when all have ended. When
-// ctx ends first, jobs that have not started are canceled, the ctx of those that
-// run ends with [ErrClosed] as its cause, and Shutdown returns a
-// [*ShutdownError]; the future of a job that then returns its ctx's error is
-// canceled. Shutdown may be called several times.
+// queue and of its lanes included, or ctx has. It returns nil at once when all have
+// ended. When ctx ends first, jobs that have not started are canceled, the ctx of
+// those that run ends with [ErrClosed] as its cause, and Shutdown returns a
+// [*ShutdownError]; a job that then returns its ctx's error is canceled. Shutdown
+// may be called several times.
 //
 // It blocks its goroutine. Called on a loop it stalls that loop, so that jobs
 // which wait for the loop never end: there, call it in a job of another pool.
+// Called in a job of the same pool it waits for that job.
 // (concurrent.futures: shutdown; asyncio: shutdown_default_executor)
-func (p *Pool) Shutdown(ctx context.Context) error { return p.shutdown(ctx, false) }
+func (p *Pool) Shutdown(ctx context.Context) error {
+	return shutdown(ctx, p.cfg.Name, p.close(ErrClosed), false)
+}
 
 // ShutdownNow is [Pool.Shutdown] for those who do not want the results: jobs that
 // have not started are canceled, and the ctx of those that run ends, at once
 // rather than when ctx ends. (concurrent.futures: shutdown(cancel_futures=True))
-func (p *Pool) ShutdownNow(ctx context.Context) error { return p.shutdown(ctx, true) }
+func (p *Pool) ShutdownNow(ctx context.Context) error {
+	return shutdown(ctx, p.cfg.Name, p.close(ErrClosed), true)
+}
 
-func (p *Pool) shutdown(ctx context.Context, now bool) error {
+// Shutdown closes the lane, and only that, as [Pool.Shutdown] closes a pool.
+func (n *Lane) Shutdown(ctx context.Context) error {
+	n.close(ErrClosed)
+	return shutdown(ctx, n.label(), []*Lane{n}, false)
+}
+
+// ShutdownNow closes the lane, and only that, as [Pool.ShutdownNow] closes a pool.
+func (n *Lane) ShutdownNow(ctx context.Context) error {
+	n.close(ErrClosed)
+	return shutdown(ctx, n.label(), []*Lane{n}, true)
+}
+
+// close refuses new jobs with err, also those of lanes not made yet, and returns
+// all lanes.
+func (p *Pool) close(err error) []*Lane {
 	p.mu.Lock()
-	p.closed = true
-	p.checkEnded()
-	p.mu.Unlock()
-	n := 0
+	defer p.mu.Unlock()
+	all := append([]*Lane{&p.main}, p.lanes...)
+	for _, n := range all {
+		n.close(err)
+	}
+	return all
+}
+
+func (n *Lane) close(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuse == nil {
+		n.refuse = err
+	}
+	n.checkEnded()
+	if n.wake != nil {
+		n.wake.Broadcast()
+	}
+}
+
+// shutdown waits for lanes that are closed.
+func shutdown(ctx context.Context, name string, lanes []*Lane, now bool) error {
+	e := &ShutdownError{Pool: name}
 	if now {
-		n, _ = p.cut()
+		for _, n := range lanes {
+			canceled, _ := n.cut()
+			e.Canceled += canceled
+		}
 	}
-	select {
-	case <-p.ended:
+	if awaitEnd(ctx, lanes) {
 		return nil
-	default:
 	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
+	more, stuck := 0, []*job(nil)
+	for _, n := range lanes {
+		canceled, jobs := n.cut()
+		more += canceled
+		stuck = append(stuck, jobs...)
 	}
-	more, stuck := p.cut()
 	if more == 0 && len(stuck) == 0 {
 		return nil // all has ended, or is between the end of a job and that of its goroutine
 	}
-	n += more
-	return &ShutdownError{Pool: p.name, Stuck: p.describe(stuck), Canceled: n, Cause: context.Cause(ctx)}
+	e.Canceled += more
+	e.Stuck = describe(stuck)
+	e.Cause = context.Cause(ctx)
+	return e
+}
+
+// awaitEnd waits until nothing runs on lanes, or ctx has ended, and reports whether
+// nothing does.
+func awaitEnd(ctx context.Context, lanes []*Lane) bool {
+	for _, n := range lanes {
+		select {
+		case <-n.ended:
+			continue
+		default:
+		}
+		select {
+		case <-n.ended:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // cut cancels the jobs that have not started, ends the contexts of those that
 // run, and returns the number of the former and the latter, oldest first.
-func (p *Pool) cut() (canceled int, stuck []*job) {
-	p.mu.Lock()
-	left := p.waiting
-	p.waiting = list{}
-	p.canceled += uint64(left.n)
-	for j := left.head; j != nil; j = j.next {
-		j.place = gone
+func (n *Lane) cut() (canceled int, stuck []*job) {
+	canceled = n.flush(&future.CanceledError{Cause: ErrClosed})
+	n.mu.Lock()
+	for _, l := range []*list{&n.running, &n.aside} {
+		for j := l.head; j != nil; j = j.next {
+			stuck = append(stuck, j)
+		}
 	}
-	for j := p.running.head; j != nil; j = j.next {
-		stuck = append(stuck, j)
-	}
-	p.mu.Unlock()
-	for j := left.head; j != nil; {
-		next := j.next
-		j.prev, j.next = nil, nil
-		j.self.fail(&future.CanceledError{Cause: ErrClosed})
-		_ = j.self.post() // on a closed loop nobody waits
-		j = next
-	}
+	n.mu.Unlock()
 	for _, j := range stuck {
 		j.interrupt(ErrClosed)
 	}
-	return left.n, stuck
+	return canceled, stuck
+}
+
+// flush ends the jobs that have not started with err, and returns their number.
+func (n *Lane) flush(err error) int {
+	n.mu.Lock()
+	left := n.waiting
+	n.waiting = list{}
+	n.counts.canceled += uint64(left.n)
+	for j := left.head; j != nil; j = j.next {
+		j.place = gone
+	}
+	n.mu.Unlock()
+	for j := left.head; j != nil; {
+		next := j.next
+		j.prev, j.next = nil, nil
+		j.values = context.Background()
+		j.self.fail(err)
+		_ = j.self.post() // on a closed loop nobody waits
+		j = next
+	}
+	return left.n
 }
 
 // A ShutdownError tells what a shutdown did not wait for.
 type ShutdownError struct {
-	Pool     string     // Config.Name
+	Pool     string     // Config.Name; of a lane its label
 	Stuck    []StuckJob // jobs that still run, in the order they started
 	Canceled int        // jobs that never ran
 	Cause    error      // why it did not wait any longer: its ctx's cause
@@ -92,7 +162,8 @@ type ShutdownError struct {
 
 // A StuckJob is a job that did not end when its ctx did.
 type StuckJob struct {
-	Func  string    // name of the function
+	Func  string    // name of the function; it may be Config.Init or Exit
+	Lane  string    // Lane.Name; "": none
 	Since time.Time // when it started
 	Stack []byte    // as runtime.Stack prints it; nil if it was too costly to get
 }
@@ -128,17 +199,21 @@ func (e *ShutdownError) Error() string {
 // Unwrap returns Cause.
 func (e *ShutdownError) Unwrap() error { return e.Cause }
 
-func (p *Pool) describe(stuck []*job) []StuckJob {
+func describe(stuck []*job) []StuckJob {
 	if len(stuck) == 0 {
 		return nil
 	}
 	stacks := stacksOf(stuck)
 	jobs := make([]StuckJob, len(stuck))
 	for i, j := range stuck {
+		p := j.lane.pool
 		jobs[i] = StuckJob{
 			Func:  j.funcName(),
 			Since: p.base.Add(time.Duration(j.since.Load())),
 			Stack: stacks[j],
+		}
+		if j.lane != &p.main {
+			jobs[i].Lane = j.lane.name
 		}
 	}
 	return jobs

@@ -1,0 +1,210 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+)
+
+// MapConfig configures a Map. The zero value is right for production.
+type MapConfig struct {
+	// Chunk is how many values make one job. A job costs some 300 ns beside the
+	// calls in it, so calls that take less than a few microseconds should share one.
+	// A result is handed out when the whole of its chunk is there. Default 0: 1.
+	Chunk int
+	// Buffer is how many jobs may be under way or done ahead of the consumer, and
+	// so how far ahead the input is read: up to Buffer times Chunk values. Default
+	// 0: twice the Limit of the executor. (concurrent.futures: buffersize)
+	Buffer int
+}
+
+// A MapError tells for which value of its input a Map has failed.
+type MapError struct {
+	Index int   // of the value, from 0
+	Err   error // of the call: what it returned, a *coro.PanicError, or one of this package
+}
+
+// Error names the index.
+func (e *MapError) Error() string {
+	return fmt.Sprintf("executor: map of value %d: %v", e.Index, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *MapError) Unwrap() error { return e.Err }
+
+// Map calls fn for the values of seq in jobs of ex, several at a time, and returns
+// the results in the order of seq, for range. Nothing happens before the range
+// begins. The input is read in the consumer's goroutine, only as far as
+// MapConfig.Buffer allows, so it may be endless. Jobs of Map wait for a place in the
+// queue as those of Do. fn's ctx has the values of ctx.
+//
+// The first error in the order of seq ends the sequence, after the results before
+// it: it comes as the error of the last pair, a [*MapError], and all other errors
+// are nil. When the sequence ends early, by an error, the end of ctx, which is
+// then the error of the last pair, or because the consumer leaves, calls that have
+// not begun are not made, and the ctx of those that run ends; they are not waited
+// for.
+//
+// Map blocks the consumer's goroutine, and panics with the ctx of a task or a
+// callback: there, use aiter.Map with Do. In a job of ex, hand on the job's ctx to
+// have [ErrDeadlock] found. (concurrent.futures: Executor.map)
+func Map[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig) iter.Seq2[R, error] {
+	switch {
+	case laneOf(ex) == nil:
+		panic("executor: Map without an executor: only a loop has a default one")
+	case fn == nil:
+		panic("executor: job without a function")
+	case cfg.Chunk < 0 || cfg.Buffer < 0:
+		panic("executor: MapConfig is negative")
+	}
+	return func(yield func(R, error) bool) {
+		mayBlock(ctx, "executor: Map")
+		m := &mapping[T, R]{
+			ctx: ctx, lane: laneOf(ex), fn: fn, entry: reflect.ValueOf(fn).Pointer(),
+			yield: yield, size: max(cfg.Chunk, 1), most: cfg.Buffer,
+		}
+		if m.most == 0 {
+			m.most = 2 * m.lane.limit
+		}
+		defer m.stop()
+		m.run(seq)
+	}
+}
+
+// A mapping is a Map under way.
+type mapping[T, R any] struct {
+	ctx   context.Context
+	lane  *Lane
+	fn    func(ctx context.Context, v T) (R, error)
+	entry uintptr // fn's pc
+	yield func(R, error) bool
+	size  int // of a chunk
+	most  int // jobs ahead of the consumer
+
+	flight []*chunk[T, R] // handed in, oldest first
+	spare  []*chunk[T, R] // to be filled again
+	read   int            // values handed in
+}
+
+// run reads the input and hands out results as it goes.
+func (m *mapping[T, R]) run(seq iter.Seq[T]) {
+	c := m.empty()
+	for v := range seq {
+		if c.in = append(c.in, v); len(c.in) < m.size {
+			continue
+		}
+		if !m.submit(c) || !m.handOut(m.most-1) {
+			return
+		}
+		c = m.empty()
+	}
+	if len(c.in) == 0 || m.submit(c) {
+		m.handOut(0)
+	}
+}
+
+// submit hands in a chunk. It reports false, having told the consumer, if ctx has
+// ended.
+func (m *mapping[T, R]) submit(c *chunk[T, R]) bool {
+	if m.ctx.Err() != nil {
+		m.fail(ctxError(m.ctx))
+		return false
+	}
+	c.first, c.done = m.read, 0
+	m.read += len(c.in)
+	if cap(c.out) < len(c.in) {
+		c.out = make([]R, len(c.in))
+	}
+	c.out = c.out[:len(c.in)]
+	c.job = hand(m.ctx, m.lane, c.call, m.entry, true)
+	m.flight = append(m.flight, c)
+	return true
+}
+
+// handOut hands out the results of chunks that are done, and waits until no more
+// than most are under way. It reports false when the sequence has ended.
+func (m *mapping[T, R]) handOut(most int) bool {
+	for len(m.flight) > 0 && (len(m.flight) > most || m.flight[0].job.done.Load()) {
+		c := m.flight[0]
+		if !c.job.done.Load() {
+			if err := await(m.ctx, nil, &c.job.handle); err != nil {
+				m.fail(err)
+				return false
+			}
+		}
+		m.flight[0], m.flight = nil, m.flight[1:]
+		yield := m.yield
+		for _, r := range c.out[:c.done] {
+			if !yield(r, nil) {
+				return false
+			}
+		}
+		if err := c.job.err; err != nil {
+			m.fail(&MapError{Index: c.first + c.done, Err: err})
+			return false
+		}
+		m.spare = append(m.spare, c)
+	}
+	return true
+}
+
+func (m *mapping[T, R]) fail(err error) {
+	var none R
+	m.yield(none, err)
+}
+
+// stop ends what is under way.
+func (m *mapping[T, R]) stop() {
+	for i := len(m.flight) - 1; i >= 0; i-- { // the last first, so that none starts meanwhile
+		if j := m.flight[i].job; !j.Cancel() {
+			j.Interrupt(nil)
+		}
+	}
+}
+
+// A chunk is some values and what becomes of them.
+type chunk[T, R any] struct {
+	fn    func(ctx context.Context, v T) (R, error)
+	first int // index of in[0]
+	in    []T
+	call  func(ctx context.Context) (struct{}, error) // c.run, made once
+	job   *Job[struct{}]
+
+	// Of the goroutine that runs the job, until that is done.
+	out  []R
+	done int // results in out
+}
+
+// empty returns a chunk to be filled.
+func (m *mapping[T, R]) empty() *chunk[T, R] {
+	last := len(m.spare) - 1
+	if last < 0 {
+		c := &chunk[T, R]{fn: m.fn}
+		c.call = c.run
+		return c
+	}
+	c := m.spare[last]
+	m.spare = m.spare[:last]
+	clear(c.in)
+	clear(c.out)
+	c.in, c.job = c.in[:0], nil
+	return c
+}
+
+// run is the job: it calls the function for each value.
+func (c *chunk[T, R]) run(ctx context.Context) (struct{}, error) {
+	j, fn, out := ctx.(*job), c.fn, c.out
+	for i, v := range c.in {
+		if err := j.Err(); err != nil {
+			return struct{}{}, err
+		}
+		r, err := fn(ctx, v)
+		if err != nil {
+			return struct{}{}, err
+		}
+		out[i] = r
+		c.done = i + 1
+	}
+	return struct{}{}, nil
+}
