@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/eddyloop/eddy/future"
@@ -55,7 +56,7 @@ func Dial(ctx context.Context, network, address string) (*Conn, error) {
 // Dial is the function [Dial] with a configuration.
 func (cfg *DialConfig) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	l := park.From(ctx, "stream: Dial").Loop()
-	if network == "" { // which would be tcp
+	if network != "unix" && !strings.HasPrefix(network, "tcp") {
 		return nil, &net.OpError{Op: "dial", Err: net.UnknownNetworkError(network)}
 	}
 	d := &dialing{l: l, fd: -1}

@@ -239,16 +239,22 @@ func (ln *Listener) TryAccept() (*Conn, error) {
 }
 
 func (ln *Listener) wait(ctx context.Context) error {
-	w := new(acceptWait)
-	future.Init(&w.Future, ln.ac.Loop(), nil)
-	ln.waiters = append(ln.waiters, w)
-	ln.spent = 0
-	ln.ac.Want()
+	w := ln.enlist()
 	_, err := w.Await(ctx)
 	if err != nil {
 		ln.forget(w)
 	}
 	return err
+}
+
+// enlist returns a wait for a connection.
+func (ln *Listener) enlist() *acceptWait {
+	w := new(acceptWait)
+	future.Init(&w.Future, ln.ac.Loop(), nil)
+	ln.waiters = append(ln.waiters, w)
+	ln.spent = 0
+	ln.ac.Want()
+	return w
 }
 
 // forget takes a canceled wait out.
