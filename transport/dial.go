@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"net"
+
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/internal/env"
 	"github.com/eddyloop/eddy/internal/netdial"
@@ -25,6 +27,10 @@ func Dial(l *loop.Loop, network, address string, p Protocol, cfg DialConfig) *fu
 	}
 	d := &dialing{l: l, p: p, cfg: cfg.Config, network: network, address: address, env: inherit(l), limits: cfg.limits()}
 	future.Init(&d.f, l, d)
+	if err := checkNetwork(network); err != nil {
+		d.settle(nil, &net.OpError{Op: "dial", Net: network, Err: err})
+		return &d.f
+	}
 	nc := &netdial.Config{
 		Network: network, Address: address,
 		FallbackDelay: cfg.FallbackDelay, AttemptTimeout: cfg.AttemptTimeout, Resolver: cfg.Resolver,

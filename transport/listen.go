@@ -66,7 +66,10 @@ func Listen(l *loop.Loop, network, address string, factory func() Protocol, cfg 
 	if network == "unix" {
 		return listen(l, nil, network, address, factory, cfg)
 	}
-	addrs, known, err := netdial.Literal(network, address, true)
+	addrs, known, err := []netfd.Addr(nil), true, checkNetwork(network)
+	if err == nil {
+		addrs, known, err = netdial.Literal(network, address, true)
+	}
 	if err == nil && !known {
 		err = &net.AddrError{Err: "not a number; a name takes ListenName", Addr: address}
 	}
@@ -85,7 +88,7 @@ func ListenName(l *loop.Loop, network, address string, factory func() Protocol, 
 		panic("transport: ListenName without a factory")
 	}
 	f, p := future.New[*Listener](l)
-	if network == "unix" {
+	if network == "unix" || checkNetwork(network) != nil {
 		resolve(p, func() (*Listener, error) { return Listen(l, network, address, factory, cfg) })
 		return f
 	}
@@ -105,6 +108,15 @@ func ListenName(l *loop.Loop, network, address string, factory func() Protocol, 
 		return p.Cancel(cause)
 	})
 	return f
+}
+
+// checkNetwork returns an error unless network is one of streams.
+func checkNetwork(network string) error {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+		return nil
+	}
+	return net.UnknownNetworkError(network)
 }
 
 // resolve settles a future with what make returns.

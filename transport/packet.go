@@ -261,7 +261,9 @@ func (t *PacketTransport) receive() {
 			p := t.hub.in[:n:n]
 			t.hub.method = "PacketReceived"
 			t.proto.PacketReceived(p, t.sender(&from))
-			poison(p)
+			if n > 0 {
+				poison(p)
+			}
 		case err == netfd.ErrWouldBlock:
 			t.await()
 			return

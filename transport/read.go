@@ -64,7 +64,7 @@ func (t *Transport) receiveData() error {
 // deliver hands out bytes in the loop's buffer.
 func (t *Transport) deliver(p []byte) {
 	t.hub.method = "Data"
-	t.proto.Data(p)
+	t.proto.Data(p) // at least one byte
 	poison(p)
 }
 

@@ -284,9 +284,10 @@ func TestEdge128_EarlyBytes(t *testing.T) {
 	client.ServerName = "eddy.test"
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		var a, b recorder
+		var fa *future.Future[struct{}]
 		a.data = func(p []byte) {
 			a.data = nil
-			a.t.StartTLS(transport.TLSConfig{TLS: server, Server: true, Early: p}) // all of the peer's first flight
+			fa = a.t.StartTLS(transport.TLSConfig{TLS: server, Server: true, Early: p}) // all of the peer's first flight
 		}
 		ta, pa := pair(t, l, &a, transport.Config{})
 		defer pa.close()
@@ -301,9 +302,9 @@ func TestEdge128_EarlyBytes(t *testing.T) {
 			if s := pa.read(); s != "" {
 				pb.write(s)
 			}
-			return f.Done()
+			return f.Done() && fa.Done()
 		})
-		must(t, f.Err())
+		must(t, errors.Join(f.Err(), fa.Err()))
 		if a.Lines[1][:4] != "data" {
 			t.Errorf("nothing came early: %q", a.Lines)
 		}
@@ -316,6 +317,8 @@ func TestEdge128_EarlyBytes(t *testing.T) {
 // A canceled upgrade aborts the connection.
 func TestEdge128_Cancel(t *testing.T) {
 	_, client := certificate()
+	client = client.Clone()
+	client.ServerName = "eddy.test"
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		var r recorder
 		tr, p := pair(t, l, &r, transport.Config{})

@@ -171,6 +171,7 @@ func (t *Transport) writeFailed(err error) error {
 		t.more.sendfile.stop(err)
 	}
 	if netfd.Disconnected(err) && t.reads() && !t.shaking() {
+		t.fd.HintEnd()
 		t.schedule()
 	} else {
 		t.fatal(err)

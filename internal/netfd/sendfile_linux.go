@@ -26,8 +26,8 @@ func Sendfile(socket int, f *os.File, off int64, n int) (sent int, err error) {
 			}
 		}
 	})
-	if cerr != nil {
-		return 0, cerr
+	if cerr != nil { // it says so in words of its own
+		return 0, &os.PathError{Op: "sendfile", Path: f.Name(), Err: os.ErrClosed}
 	}
 	switch {
 	case err == nil:

@@ -11,3 +11,11 @@ func (f *FD) TryWritev(pieces [][]byte) (int, error) {
 	}
 	return f.writev(pieces)
 }
+
+// HintEnd says that there is, or will be, nothing after what can be read: the error of
+// a write may say so before an event does. Reading is tried until it finds the end.
+func (f *FD) HintEnd() {
+	if f.state&open != 0 {
+		f.state |= canRead | ending
+	}
+}
