@@ -1,0 +1,5 @@
+//go:build !race
+
+package datagram_test
+
+const raceEnabled = false
