@@ -25,7 +25,7 @@ func TestWaitSignal(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
 		for range 3 {
 			for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} {
-				time.AfterFunc(time.Millisecond, func() { raise(sig) })
+				l.CallSoon(func() { raise(sig) }) // when the task waits
 				got, err := task.WaitSignal(ctx, syscall.SIGUSR1, syscall.SIGUSR2)
 				if got != sig || err != nil || l.Outside() {
 					t.Errorf("%v, %v, want %v; outside %v", got, err, sig, l.Outside())
@@ -66,6 +66,8 @@ func TestWaitSignalInterrupted(t *testing.T) {
 // The signal's callback has run, and then the task is canceled.
 func TestWaitSignalIsNotLostToACancellation(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
+		// Meanwhile the other calls are posted, to run in one batch.
+		l.OnSignal(syscall.SIGUSR1, func() { time.Sleep(20 * time.Millisecond) })
 		tk := task.Start(ctx, func(ctx context.Context) (os.Signal, error) {
 			sig, err := task.WaitSignal(ctx, syscall.SIGUSR1)
 			if err != nil {
@@ -77,7 +79,7 @@ func TestWaitSignalIsNotLostToACancellation(t *testing.T) {
 			return sig, nil
 		})
 		yield(ctx, 1)
-		l.OnSignal(syscall.SIGUSR1, func() { tk.Cancel(errBoom) }) // comes second
+		l.OnSignal(syscall.SIGUSR1, func() { tk.Cancel(errBoom) }) // after WaitSignal's
 		raise(syscall.SIGUSR1)
 		if sig, err := tk.Await(ctx); sig != syscall.SIGUSR1 || err != nil {
 			t.Errorf("%v, %v", sig, err)
