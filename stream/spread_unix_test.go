@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package stream_test
+
+const (
+	spreads     = false
+	hasAbstract = false
+)
