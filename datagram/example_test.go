@@ -20,7 +20,7 @@ func ExampleListen() {
 			for {
 				n, from, err := srv.ReadFrom(ctx, buf)
 				if err != nil {
-					return err
+					return nil // closed
 				}
 				if err := srv.WriteTo(ctx, append([]byte("hello, "), buf[:n]...), from); err != nil {
 					return err

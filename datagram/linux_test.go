@@ -10,6 +10,7 @@ import (
 
 	"github.com/eddyloop/eddy/datagram"
 	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
 )
 
@@ -38,7 +39,11 @@ func TestUnixWriterWaits(t *testing.T) {
 			task.Go(ctx, func(ctx context.Context) error { return c.Write(ctx, []byte("c")) }),
 			task.Go(ctx, func(ctx context.Context) error { return free.WriteTo(ctx, []byte("w"), at) }),
 		}
+		polls := loop.FromContext(ctx).Stats().Polls
 		must(t, task.Sleep(ctx, 20*time.Millisecond))
+		if polls = loop.FromContext(ctx).Stats().Polls - polls; polls > 30 {
+			t.Errorf("the loop has looked %d times while the writers waited", polls)
+		}
 		wantErr(t, "a second writer", free.TryWriteTo(nil, at), datagram.ErrBusy)
 		for _, w := range writers {
 			if w.Done() {

@@ -165,12 +165,20 @@ const (
 	maxRetry = 32 * time.Millisecond
 )
 
-// waitRoom waits for an event or, because there may be none, for some time.
+// waitRoom waits for some time. Events are of no use: the kernel makes one for each
+// datagram that it has found no room for, as it frees its memory.
 func (c *UnixConn) waitRoom(ctx context.Context, d time.Duration) error {
 	l := c.Loop()
+	w, ok := arm(&c.w, l, (*socketWriter)(&c.socket))
+	if !ok {
+		return ErrBusy
+	}
 	l.StartTimer(&c.retry, d, (*unixRetry)(c))
 	defer l.StopTimer(&c.retry)
-	return c.waitWritable(ctx)
+	c.flags |= writing
+	defer c.release(writing)
+	_, err := w.Await(ctx)
+	return err
 }
 
 // A unixRetry is a UnixConn that is to try again.
@@ -182,7 +190,7 @@ func (r *unixRetry) Run() {
 }
 
 // TryWriteTo is WriteTo without waiting: it returns [ErrWouldBlock] if there is no
-// room. When there is, Writable may not tell: try again after a while.
+// room. Writable knows nothing of the receiver's room: try again after a while.
 func (c *UnixConn) TryWriteTo(p []byte, to string) error {
 	c.checkFree()
 	if c.held(writing) {

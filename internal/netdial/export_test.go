@@ -35,3 +35,13 @@ func StartAddrs(l *loop.Loop, cfg *Config, addrs []netfd.Addr, done func(fd int,
 	l.Queue(d)
 	return d
 }
+
+// CountConnects makes cfg count how often an attempt connects.
+func CountConnects(cfg *Config) *int {
+	n := new(int)
+	cfg.connect = func(a *attempt) error {
+		*n++
+		return a.connect()
+	}
+	return n
+}

@@ -126,6 +126,15 @@ func TestEdge124_HappyEyeballs(t *testing.T) {
 			four1, nil,
 		},
 		{
+			"another's failure at the moment of the fallback begins one only", netdial.Config{},
+			fakeNet{six1: {500 * ms, errRefused, false}, four1: {after: 550 * ms}}, []string{six1, four1, six2, four2},
+			[]string{
+				"0s begin " + six1, "250ms begin " + four1, "500ms begin " + six2, "750ms begin " + four2,
+				"800ms close " + six2, "800ms close " + four2,
+			},
+			four1, nil,
+		},
+		{
 			"connects that fail at once", netdial.Config{},
 			fakeNet{six1: {0, errRefused, true}, six2: {0, errRefused, true}, four1: {after: ms}}, []string{six1, six2, four1},
 			[]string{"0s begin " + six1, "0s begin " + four1},

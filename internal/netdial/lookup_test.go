@@ -3,6 +3,7 @@
 package netdial_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -176,6 +177,15 @@ func TestLookupHoldsTime(t *testing.T) {
 			}
 		})
 	}
+	slow := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		time.Sleep(20 * ms)
+		return nil, errors.New("nobody to ask")
+	}}
+	netdial.Start(l, &netdial.Config{Address: "slow.invalid:1", Resolver: slow}, func(int, netfd.Addr, error) {
+		if !l.Now().Equal(start) {
+			t.Error("time has passed")
+		}
+	})
 	l.CallLater(time.Hour, l.Stop)
 	testkit.Must(t, l.Run())
 
@@ -183,7 +193,12 @@ func TestLookupHoldsTime(t *testing.T) {
 	cfg := netdial.Config{Address: "stuck.invalid:1", Resolver: deaf(asked)}
 	d := netdial.Start(l, &cfg, func(int, netfd.Addr, error) { t.Error("done after Cancel") })
 	<-asked
-	d.Cancel()
+	if !l.Outside() {
+		t.Error("a lookup does not hold time")
+	}
+	if d.Cancel(); l.Outside() {
+		t.Error("a lookup that was given up holds time")
+	}
 	l.CallLater(time.Hour, l.Stop)
 	testkit.Must(t, l.Run()) // ends
 }

@@ -312,6 +312,49 @@ func eventually(want int) int {
 	return n
 }
 
+// Of two connects that end in the same look, the first cancels the other behind
+// its event.
+func TestCancelBehindTheEvent(t *testing.T) {
+	l := realLoop(t)
+	live, no := serve(t, "tcp", "127.0.0.1:0"), refusing(t)
+	for _, to := range []string{live, no} {
+		var ds [2]*netdial.Dial
+		calls := 0
+		for i := range ds {
+			ds[i] = netdial.StartAddrs(l, &netdial.Config{}, addrs(to), func(fd int, _ netfd.Addr, _ error) {
+				if calls++; fd >= 0 {
+					netfd.CloseFD(fd)
+				}
+				ds[1-i].Cancel()
+				l.CallLater(ms, l.Stop)
+			})
+		}
+		if err := l.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if calls != 1 {
+			t.Errorf("%d dials to %s have ended, want 1", calls, to)
+		}
+	}
+}
+
+// A socket that connects to its own port is connected with itself: that is no
+// connection.
+func TestNotWithItself(t *testing.T) {
+	l := realLoop(t)
+	fd, err := netfd.Connect(addr(serve(t, "tcp", "127.0.0.1:0")), netfd.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := netfd.LocalAddr(fd)
+	netfd.CloseFD(fd)
+	cfg := netdial.Config{Address: name(self), Local: self}
+	n := netdial.CountConnects(&cfg)
+	if _, _, err := dial(t, l, &cfg); *n < 2 && err == nil {
+		t.Errorf("connected %s with itself at the first try", cfg.Address)
+	}
+}
+
 // A listener's queue that is full is tried again until there is room.
 func TestUnixQueueFull(t *testing.T) {
 	l := realLoop(t)

@@ -117,8 +117,9 @@ func (f *FD) TryReadFromUnix(p []byte) (n int, from string, truncated bool, err 
 }
 
 // TryWriteToUnix is TryWriteTo for a unix socket. When it says [ErrWouldBlock] it
-// may be the receiver's queue that is full, and then no event tells of room: the
-// caller says [FD.AssumeWritable] after a while.
+// may be the receiver's queue that is full, of which events tell nothing: Linux makes
+// one for each try in vain, none for room. The caller says [FD.AssumeWritable] after
+// a while.
 func (f *FD) TryWriteToUnix(p []byte, to string) error {
 	if f.state&canWrite == 0 {
 		return f.notNow()
