@@ -85,24 +85,25 @@ func TestRunsInOrder(t *testing.T) {
 	})
 }
 
-// Pending against a stable sort, after many entered and canceled.
-func TestPendingInOrder(t *testing.T) {
+// Pending, and what Run does, against a stable sort, after many were entered and
+// canceled.
+func TestOrderAfterManyChanges(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		s := sched.New(nil)
-		start := time.Now()
-		var model []*sched.Event
+		p := newProgram() // its clock jumps
+		var model, ran []*sched.Event
 		for range 200 {
 			if len(model) > 0 && r.IntN(3) == 0 {
 				i := r.IntN(len(model))
-				if !s.Cancel(model[i]) || s.Cancel(model[i]) {
+				if !p.s.Cancel(model[i]) || p.s.Cancel(model[i]) {
 					t.Fatalf("seed %d: an event was not canceled, or twice", seed)
 				}
 				model = slices.Delete(model, i, i+1)
 				continue
 			}
-			at := start.Add(time.Duration(r.IntN(10)) * time.Hour)
-			e := s.At(at, r.IntN(3), func(context.Context) error { return nil })
+			at := p.start.Add(time.Duration(r.IntN(20)))
+			var e *sched.Event
+			e = p.s.At(at, r.IntN(3), func(context.Context) error { ran = append(ran, e); return nil })
 			if !e.When().Equal(at) {
 				t.Fatalf("When is %v, want %v", e.When(), at)
 			}
@@ -114,8 +115,11 @@ func TestPendingInOrder(t *testing.T) {
 			}
 			return a.Priority() - b.Priority()
 		})
-		if !slices.Equal(s.Pending(), model) {
-			t.Fatalf("seed %d: not in order", seed)
+		if !slices.Equal(p.s.Pending(), model) {
+			t.Fatalf("seed %d: Pending is not in order", seed)
+		}
+		if err := p.s.Run(bg); err != nil || !slices.Equal(ran, model) {
+			t.Fatalf("seed %d: did not run in order; %v", seed, err)
 		}
 	}
 }
@@ -165,6 +169,32 @@ func TestChangesWhileRunSleeps(t *testing.T) {
 			t.Errorf("%v, after %v", err, time.Since(j.start))
 		}
 		j.want(t)
+	})
+}
+
+// A hookedCtx calls fn when it is first asked for Done: when Run has seen what comes
+// first and does not sleep yet.
+type hookedCtx struct {
+	context.Context
+	once sync.Once
+	fn   func()
+}
+
+func (c *hookedCtx) Done() <-chan struct{} {
+	c.once.Do(c.fn)
+	return c.Context.Done()
+}
+
+func TestChangeJustBeforeRunSleeps(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sched.Scheduler, j *journal) {
+		s.After(time.Hour, 0, j.says("hour"))
+		ctx, cancel := context.WithCancel(bg)
+		defer cancel()
+		hooked := &hookedCtx{Context: ctx, fn: func() { s.After(time.Minute, 0, j.says("minute")) }}
+		if err := s.Run(hooked); err != nil {
+			t.Error(err)
+		}
+		j.want(t, "1m0s minute", "1h0m0s hour")
 	})
 }
 
@@ -307,7 +337,7 @@ func TestCtxEndsAtTheMomentOfAChange(t *testing.T) {
 }
 
 // Many enter, many cancel, many run: each event that was not canceled runs once, and
-// not before its time.
+// exactly at its time, since here time passes only when all wait.
 func TestManyGoroutines(t *testing.T) {
 	bubble(t, func(t *testing.T, s *sched.Scheduler, j *journal) {
 		const n, each = 8, 200
@@ -330,8 +360,8 @@ func TestManyGoroutines(t *testing.T) {
 						mu.Lock()
 						defer mu.Unlock()
 						ran[id]++
-						if time.Now().Before(due) {
-							t.Errorf("event %d ran early", id)
+						if !time.Now().Equal(due) {
+							t.Errorf("event %d ran %v late", id, time.Since(due))
 						}
 						return nil
 					})
@@ -354,6 +384,9 @@ func TestManyGoroutines(t *testing.T) {
 			if err := <-run; err != nil {
 				t.Error(err)
 			}
+		}
+		if s.Sleepers() != 0 {
+			t.Errorf("%d still sleep", s.Sleepers())
 		}
 		for id := range n * each {
 			if want := 1; ran[id] != want && !canceled[id] || canceled[id] && ran[id] != 0 {

@@ -270,17 +270,24 @@ func TestBarrierAbortAndResetWhileTheActionRuns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var b *thread.Barrier
+				do, err := tt.do, tt.err
 				b = thread.NewBarrier(2, thread.BarrierConfig{Action: func() error {
-					for _, fn := range tt.do {
+					for _, fn := range do {
 						fn(b)
 					}
-					return tt.err
+					return err
 				}})
 				j := newJournal()
 				arrive(j, "a", b, bg)
 				arrive(j, "b", b, bg)
 				j.wantInAnyOrder(t, tt.want...)
 				wantBarrier(t, b, 0, tt.broken)
+				do, err = nil, nil // the next round knows nothing of it
+				b.Reset()
+				arrive(j, "a", b, bg)
+				arrive(j, "b", b, bg)
+				j.wantInAnyOrder(t, good...)
+				wantBarrier(t, b, 0, false)
 			})
 		})
 	}

@@ -180,11 +180,5 @@ func awaitClosed(ctx context.Context, d time.Duration, c chan struct{}) error {
 		return ErrTimeout
 	}
 	w := waiter[struct{}]{wake: c}
-	err := w.park(ctx, d)
-	select {
-	case <-c:
-		return nil // at the same moment
-	default:
-		return err
-	}
+	return w.park(ctx, d)
 }
