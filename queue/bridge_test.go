@@ -585,6 +585,7 @@ func TestBridgeStress(t *testing.T) {
 						for range rand.IntN(20) {
 							_ = task.Yield(ctx)
 						}
+						runtime.Gosched() // this loop is never idle, and there may be one P
 						all := slices.Concat(tasks, getting)
 						all[rand.IntN(len(all))].Cancel(nil)
 					}
@@ -611,7 +612,7 @@ func TestBridgeStress(t *testing.T) {
 					}
 				}
 				s := c.b.Stats()
-				if s.Getters+s.Putters+s.Len+s.Unfinished != 0 || l.Outside() || c.ends == 0 {
+				if s.Getters+s.Putters+s.Len+s.Unfinished != 0 || l.Outside() || c.ends == 0 && tt.max > 0 {
 					t.Errorf("%+v, outside %v, %d interruptions", s, l.Outside(), c.ends)
 				}
 				t.Logf("%d interruptions", c.ends)

@@ -3,10 +3,12 @@ package task_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,6 +299,7 @@ func (c *canceler) run(ctx context.Context, victim *task.Task[struct{}]) {
 		for c.delivered < c.calls && !victim.Done() {
 			_ = task.Yield(ctx)
 		}
+		runtime.Gosched() // this loop is never idle, and there may be one P
 	}
 }
 
@@ -529,4 +532,35 @@ func BenchmarkRecv(b *testing.B) {
 			<-ch
 		}
 	})
+}
+
+// What it takes to call a goroutine back, during which the loop stands still: alone,
+// and beside goroutines that compute.
+func BenchmarkRecvCanceled(b *testing.B) {
+	for _, computing := range []int{0, 2} {
+		b.Run(fmt.Sprintf("%d computing", computing), func(b *testing.B) {
+			b.ReportAllocs()
+			var stop atomic.Bool
+			defer stop.Store(true)
+			for range computing {
+				go func() {
+					for !stop.Load() {
+					}
+				}()
+			}
+			_ = task.Run(context.Background(), func(ctx context.Context) error {
+				ch := make(chan int)
+				for b.Loop() {
+					tk := task.Go(ctx, func(ctx context.Context) error {
+						_, _, err := task.Recv(ctx, ch)
+						return err
+					})
+					_ = task.Yield(ctx)
+					tk.Cancel(nil)
+					_ = task.Yield(ctx)
+				}
+				return nil
+			})
+		})
+	}
 }
