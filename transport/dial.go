@@ -26,6 +26,9 @@ func Dial(l *loop.Loop, network, address string, p Protocol, cfg DialConfig) *fu
 		panic("transport: Dial without a protocol")
 	}
 	d := &dialing{l: l, p: p, cfg: cfg.Config, network: network, address: address, env: inherit(l), limits: cfg.limits()}
+	if network == "unix" && cfg.Local.IsValid() {
+		panic("transport: Dial: DialConfig.Local with a unix socket")
+	}
 	future.Init(&d.f, l, d)
 	if err := checkNetwork(network); err != nil {
 		d.settle(nil, &net.OpError{Op: "dial", Net: network, Err: err})

@@ -64,21 +64,80 @@ func Example() {
 	// <nil>
 }
 
-// A Copier is one side of a proxy: what it gets, the other side is sent, and when that
-// takes too little, this side stops reading.
-type Copier struct {
-	transport.Defaults
+// A Side is one side of a proxy: what it gets, the other side is sent, and when that
+// takes too little, this side stops reading. Each direction ends by itself.
+type Side struct {
 	t     *transport.Transport
-	other *Copier
+	other *Side
+	ended bool
 }
 
-func (c *Copier) Connected(t *transport.Transport) { c.t = t }
-func (c *Copier) Data(p []byte)                    { _ = c.other.t.Write(p) }
-func (c *Copier) EOF() bool                        { c.other.t.CloseWrite(); return true }
-func (c *Copier) Lost(error)                       { c.other.t.Close() }
-func (c *Copier) PauseWriting()                    { c.other.t.PauseReading() }
-func (c *Copier) ResumeWriting()                   { c.other.t.ResumeReading() }
+func (s *Side) Connected(t *transport.Transport) {
+	s.t = t
+	if s.other != nil {
+		s.other.t.ResumeReading()
+		return
+	}
+	t.PauseReading() // until there is another side
+	s.other = &Side{other: s}
+	transport.Dial(t.Loop(), "tcp", upstream, s.other, transport.DialConfig{}).OnDone(func() {
+		if s.other.t == nil {
+			t.Abort()
+		}
+	})
+}
+
+func (s *Side) Data(p []byte) { _ = s.other.t.Write(p) }
+
+func (s *Side) EOF() bool {
+	s.ended = true
+	s.other.t.CloseWrite()
+	return !s.other.ended
+}
+
+func (s *Side) Lost(error) {
+	if s.other.t != nil {
+		s.other.t.Close()
+	}
+}
+
+func (s *Side) PauseWriting()  { s.other.t.PauseReading() }
+func (s *Side) ResumeWriting() { s.other.t.ResumeReading() }
+
+var upstream string
 
 func ExamplePauser() {
-	var _ transport.Pauser = (*Copier)(nil)
+	err := task.Run(context.Background(), func(ctx context.Context) error {
+		l := loop.FromContext(ctx)
+		newEcho := func() transport.Protocol { return new(Echo) }
+		newSide := func() transport.Protocol { return new(Side) }
+		echo, err := transport.Listen(l, "tcp", "127.0.0.1:0", newEcho, transport.ListenConfig{})
+		if err != nil {
+			return err
+		}
+		upstream = echo.Addr().String()
+		proxy, err := transport.Listen(l, "tcp", "127.0.0.1:0", newSide, transport.ListenConfig{})
+		if err != nil {
+			return err
+		}
+		_, err = transport.Dial(l, "tcp", proxy.Addr().String(), new(Greeter), transport.DialConfig{}).Await(ctx)
+		if err != nil {
+			return err
+		}
+		for echo.Stats().Accepted == 0 || echo.Stats().Open > 0 {
+			if err := task.Yield(ctx); err != nil {
+				return err
+			}
+		}
+		_ = proxy.Close()
+		if _, err := proxy.Ended().Await(ctx); err != nil {
+			return err
+		}
+		return echo.Close()
+	})
+	fmt.Println(err)
+	// Output:
+	// echoed: hello
+	// lost: <nil>
+	// <nil>
 }

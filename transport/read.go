@@ -100,7 +100,7 @@ func (t *Transport) ended() {
 // except by writing. (asyncio: pause_reading)
 func (t *Transport) PauseReading() {
 	t.flags |= paused
-	if t.flags&failed != 0 {
+	if t.flags&(failed|losing) == failed {
 		t.schedule() // there is nothing to wait for any more
 	}
 }
@@ -112,7 +112,11 @@ func (t *Transport) ResumeReading() {
 		return
 	}
 	t.flags &^= paused
-	t.await()
+	if t.flags&(encrypted|losing) == encrypted {
+		t.schedule() // crypto/tls may have some, of which no event tells
+	} else {
+		t.await()
+	}
 }
 
 // IsReading reports whether Data may be called: not before Connected, while reading

@@ -323,6 +323,7 @@ func (t *Transport) flushTLS() (all bool) {
 		case t.flags&(closing|eofOut) != 0 && t.flags&sending == 0 && !s.notified:
 			s.notified = true
 			_ = s.engine.CloseWrite() // if an alert has ended the stream, that was it
+			t.schedule()              // to read on, for the peer's end
 		default:
 			return true
 		}
@@ -388,13 +389,8 @@ func (t *Transport) wrote(err error) bool {
 
 // drainedTLS goes on when everything was written.
 func (t *Transport) drainedTLS() {
-	s := t.more.tls
-	if t.flags&closing != 0 && s.notified {
-		if t.flags&eofIn != 0 {
-			t.lose(nil)
-			return
-		}
-		t.await()
+	if t.more.tls.notified && t.flags&(closing|eofIn) == closing|eofIn {
+		t.lose(nil)
 	}
 }
 

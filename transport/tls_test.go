@@ -360,6 +360,32 @@ func TestEdge129_Shutdown(t *testing.T) {
 	})
 }
 
+// Reading that is paused between two records goes on with what crypto/tls has already,
+// though no event tells of it.
+func TestTLSPause(t *testing.T) {
+	run(t, func(ctx context.Context, l *loop.Loop) {
+		var a, b recorder
+		ln := listenTLS(t, l, func() transport.Protocol { return &a }, transport.Config{})
+		tr := dialTLS(ctx, t, l, ln, &b)
+		until(ctx, t, "both are there", func() bool { return a.t != nil })
+		a.data = func([]byte) { a.t.PauseReading() }
+		for _, s := range []string{"one", "two", "three"} {
+			must(t, tr.Write([]byte(s)))
+		}
+		tr.Close()
+		for n := 2; n <= 4; n++ {
+			turns(ctx, t, 5)
+			if len(a.Lines) != n {
+				t.Fatalf("happened: %q", a.Lines)
+			}
+			a.t.ResumeReading()
+		}
+		until(ctx, t, "Lost", func() bool { return a.lost && b.lost })
+		a.Want(t, "made", "data one", "data two", "data three", "eof", "lost nil")
+		must(t, ln.Close())
+	})
+}
+
 // A stream that ends without the peer's word for it was cut.
 func TestTLSCut(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {

@@ -40,6 +40,7 @@ func (t *Transport) Write(p []byte) error {
 
 // send writes p, which is to go out next.
 func (t *Transport) send(p []byte) error {
+	t.hub.l.CheckGoroutine("Transport.Write")
 	n, err := t.fd.TryWrite(p)
 	if n == len(p) {
 		return nil
@@ -79,6 +80,7 @@ func (t *Transport) WriteAll(pieces [][]byte) error {
 		}
 		return t.pushTLS()
 	}
+	t.hub.l.CheckGoroutine("Transport.WriteAll")
 	n := 0
 	if t.out.size == 0 {
 		var err error
@@ -249,8 +251,8 @@ func (t *Transport) drained() {
 // CloseWrite ends our stream when all that was written has gone to the system; the
 // peer reads it and then the end. Reading goes on until the peer's end, which does
 // not close the transport by itself if EOF returns true. It does nothing the second
-// time, or when the transport is closing. The other end of a pipe is closed only by
-// Close, which this then is. (asyncio: write_eof)
+// time, or when the transport is closing. Of a pipe that is written to it is Close, and
+// a terminal is not told. (asyncio: write_eof)
 func (t *Transport) CloseWrite() {
 	if t.flags&(closing|eofOut|failed|readOnly) != 0 {
 		return
@@ -269,6 +271,9 @@ func (t *Transport) CloseWrite() {
 }
 
 func (t *Transport) shutdown() {
+	if t.kind == netfd.File {
+		return // a terminal has one end for both directions
+	}
 	if err := t.fd.CloseWrite(); err != nil {
 		_ = t.writeFailed(err) // Lost gets it
 	}
