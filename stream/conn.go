@@ -137,7 +137,13 @@ func (c *Conn) wakeReader() {
 
 func (c *Conn) wakeWriter() {
 	c.w.wake()
-	if c.x != nil && c.x.upper != nil {
+	if c.x == nil {
+		return
+	}
+	if c.x.writer != nil {
+		c.x.writer.ready()
+	}
+	if c.x.upper != nil {
 		c.x.upper.readyBelow(false)
 	}
 }
@@ -450,13 +456,18 @@ func (c *Conn) Close() error {
 	if !ok {
 		return nil
 	}
-	c.dropBuffer()
-	c.wakeReader()
-	c.wakeWriter()
+	c.closed()
 	if err != nil {
 		return c.opError("close", err)
 	}
 	return nil
+}
+
+// closed lets go of what an open Conn has, and wakes who waits.
+func (c *Conn) closed() {
+	c.dropBuffer()
+	c.wakeReader()
+	c.wakeWriter()
 }
 
 // A Conn is kept by the hundred thousand: more than this has to be worth it.

@@ -46,8 +46,13 @@ func (c *Conn) CloseGraceful(ctx context.Context, limit int64) error {
 	}
 }
 
-// flushed waits until a layer has sent what it holds.
+// flushed waits until the Writer, and a layer, have sent what they hold.
 func (c *Conn) flushed(ctx context.Context) error {
+	if w := c.writer(); w != nil && w.out != nil {
+		if err := w.Flush(ctx); err != nil {
+			return err
+		}
+	}
 	for {
 		f, ok := c.layered().(interface{ Unsent() int })
 		if !ok || f.Unsent() == 0 || c.Closed() {
@@ -63,10 +68,15 @@ func (c *Conn) flushed(ctx context.Context) error {
 // socket is told of a reset. Whoever waits gets net.ErrClosed.
 // (asyncio: Transport.abort)
 func (c *Conn) Abort() error {
-	if y, ok := c.layered().(interface{ Abort() }); ok {
-		y.Abort()
-	} else {
+	y, ok := c.layered().(interface{ Abort() })
+	if !ok {
 		c.fd.Reset()
+		return c.Close()
 	}
-	return c.Close()
+	if c.Closed() {
+		return nil
+	}
+	y.Abort() // it closes, so Close would tell nobody
+	c.closed()
+	return nil
 }

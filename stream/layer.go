@@ -12,6 +12,7 @@ type extra struct {
 	layer         layer    // what the bytes go through instead of fd
 	upper         upper    // the layer that took this Conn over
 	limits        *limits  // of time
+	writer        *Writer  // nil until asked for
 	local, remote net.Addr // of what is no IP socket; nil: to be asked for
 	network       string
 }

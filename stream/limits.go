@@ -108,16 +108,20 @@ func (s *limited) leave() {
 
 // start sets the timer by whichever bound comes first.
 func (s *limited) start() {
-	m, l := s.lim, s.lim.c.Loop()
+	if end := s.lim.end(); !end.IsZero() {
+		s.lim.c.Loop().StartTimerAt(&s.timer, end, s)
+	}
+}
+
+// end returns when a wait that begins now is too long; zero: never.
+func (m *limits) end() time.Time {
 	end := m.until
 	if m.idle > 0 {
-		if t := l.Now().Add(m.idle); end.IsZero() || t.Before(end) {
+		if t := m.c.Loop().Now().Add(m.idle); end.IsZero() || t.Before(end) {
 			end = t
 		}
 	}
-	if !end.IsZero() {
-		l.StartTimerAt(&s.timer, end, s)
-	}
+	return end
 }
 
 // Run ends the wait because its time is over.

@@ -86,6 +86,7 @@ type server struct {
 	handler Handler
 	all     served // head of a circular list, oldest first
 	n       int
+	ending  bool                     // nobody waits for Writers any more
 	room    *future.Future[struct{}] // awaited for n to fall
 }
 
@@ -94,10 +95,11 @@ type server struct {
 //	running --handler returns--> gone
 //	running --it returns nil, WhenReady--> resting --the peer sends--> running
 //	resting --end, error, timeout, Shutdown--> gone
+//	running --handler returns, its Writer has bytes--> lingering --all is sent--> gone
 type served struct {
 	s          *server
 	c          *Conn
-	t          *task.Task[struct{}] // nil: resting
+	t          *task.Task[struct{}] // nil: resting, lingering
 	prev, next *served
 }
 
@@ -144,7 +146,7 @@ func (v *served) run() {
 func (v *served) body(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil || !v.s.cfg.WhenReady {
-			_ = v.c.Close() // at once, not when the loop gets round to telling of the end
+			_ = v.c.closeFlushed() // at once, not when the loop gets round to telling of the end
 		}
 	}()
 	if t := v.s.cfg.TLS; t != nil && v.c.secure() == nil {
@@ -171,11 +173,28 @@ func (v *served) Run() {
 		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection handler", Name: t.Name(), Err: err})
 	}
 	v.t = nil
-	if v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.lasting() {
+	switch w := v.c.lingers(); {
+	case w != nil && !v.s.ending:
+		w.after = (*lingering)(v)
+	case w == nil && v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.lasting():
 		v.rest()
-		return
+	default:
+		v.gone()
 	}
-	v.gone()
+}
+
+// A lingering is a served whose handler has returned and whose Writer has not sent
+// all yet.
+type lingering served
+
+// Run is told that the connection is closed.
+func (g *lingering) Run() { (*served)(g).gone() }
+
+// goneUnlessLingering ends what has no handler, but not before all is sent.
+func (v *served) goneUnlessLingering() {
+	if v.c.lingers() == nil {
+		v.gone()
+	}
 }
 
 // lasting reports whether the connection may have another message.
@@ -300,6 +319,7 @@ func (s *server) settle() error { return s.waitBelow(s.ctx, 1) }
 // end cancels the handlers and waits until they are done. A cancellation that
 // comes meanwhile cancels them once more; it is returned.
 func (s *server) end() (interrupted error) {
+	s.ending = true
 	for {
 		s.cancel()
 		if s.n == 0 {

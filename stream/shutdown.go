@@ -14,9 +14,9 @@ import (
 func (ln *Listener) CloseClients() {
 	ln.each(func(v *served) {
 		if v.t == nil {
-			v.gone()
+			v.goneUnlessLingering()
 		} else {
-			_ = v.c.Close()
+			_ = v.c.closeFlushed()
 		}
 	})
 }
@@ -52,7 +52,7 @@ func (ln *Listener) Shutdown(ctx context.Context) error {
 	ln.each(func(v *served) {
 		v.c.limits().finish()
 		if v.t == nil {
-			v.gone()
+			v.goneUnlessLingering()
 		}
 	})
 	for ln.serving > 0 {
