@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
+	"sync"
 )
 
 // MapConfig configures a Map. The zero value is right for production.
@@ -50,6 +52,17 @@ func (e *MapError) Unwrap() error { return e.Err }
 // callback: there, use aiter.Map with Do. In a job of ex, hand on the job's ctx to
 // have [ErrDeadlock] found. (concurrent.futures: Executor.map)
 func Map[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig) iter.Seq2[R, error] {
+	return newMap(ctx, ex, seq, fn, cfg, false)
+}
+
+// MapUnordered is [Map] with the results in the order in which jobs end; those of
+// one chunk stay together. The first error to occur ends the sequence, after the
+// results of jobs that ended before. (multiprocessing: imap_unordered)
+func MapUnordered[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig) iter.Seq2[R, error] {
+	return newMap(ctx, ex, seq, fn, cfg, true)
+}
+
+func newMap[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig, unordered bool) iter.Seq2[R, error] {
 	switch {
 	case laneOf(ex) == nil:
 		panic("executor: Map without an executor: only a loop has a default one")
@@ -67,6 +80,9 @@ func Map[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ct
 		if m.most == 0 {
 			m.most = 2 * m.lane.limit
 		}
+		if unordered {
+			m.landed = &landing[T, R]{ready: make(chan struct{})}
+		}
 		defer m.stop()
 		m.run(seq)
 	}
@@ -83,6 +99,7 @@ type mapping[T, R any] struct {
 	most  int // jobs ahead of the consumer
 
 	flight []*chunk[T, R] // handed in, oldest first
+	landed *landing[T, R] // those of them that are done; nil: the order is that of flight
 	spare  []*chunk[T, R] // to be filled again
 	read   int            // values handed in
 }
@@ -119,21 +136,24 @@ func (m *mapping[T, R]) submit(c *chunk[T, R]) bool {
 	c.out = c.out[:len(c.in)]
 	c.job = hand(m.ctx, m.lane, c.call, m.entry, true)
 	m.flight = append(m.flight, c)
+	if m.landed != nil {
+		c.job.watch(c)
+	}
 	return true
 }
 
 // handOut hands out the results of chunks that are done, and waits until no more
 // than most are under way. It reports false when the sequence has ended.
 func (m *mapping[T, R]) handOut(most int) bool {
-	for len(m.flight) > 0 && (len(m.flight) > most || m.flight[0].job.done.Load()) {
-		c := m.flight[0]
-		if !c.job.done.Load() {
-			if err := await(m.ctx, nil, &c.job.handle); err != nil {
-				m.fail(err)
-				return false
-			}
+	for len(m.flight) > 0 {
+		c, err := m.take(len(m.flight) > most)
+		if err != nil {
+			m.fail(err)
+			return false
 		}
-		m.flight[0], m.flight = nil, m.flight[1:]
+		if c == nil {
+			return true
+		}
 		yield := m.yield
 		for _, r := range c.out[:c.done] {
 			if !yield(r, nil) {
@@ -147,6 +167,41 @@ func (m *mapping[T, R]) handOut(most int) bool {
 		m.spare = append(m.spare, c)
 	}
 	return true
+}
+
+// take returns the next chunk that is done, or nil if it would have to wait for it
+// and should not.
+func (m *mapping[T, R]) take(wait bool) (*chunk[T, R], error) {
+	if m.landed != nil {
+		return m.takeLanded(wait)
+	}
+	c := m.flight[0]
+	if !c.job.done.Load() {
+		if !wait {
+			return nil, nil
+		}
+		if err := await(m.ctx, nil, &c.job.handle); err != nil {
+			return nil, err
+		}
+	}
+	m.flight[0], m.flight = nil, m.flight[1:]
+	return c, nil
+}
+
+func (m *mapping[T, R]) takeLanded(wait bool) (*chunk[T, R], error) {
+	c, ready := m.landed.next()
+	if c == nil && wait {
+		one := []*handle{&m.flight[0].job.handle} // they are all of one lane
+		if err := block(m.ctx, ready, nil, one); err != nil {
+			return nil, err
+		}
+		c, _ = m.landed.next()
+	}
+	if c != nil {
+		i := slices.Index(m.flight, c)
+		m.flight = slices.Delete(m.flight, i, i+1)
+	}
+	return c, nil
 }
 
 func (m *mapping[T, R]) fail(err error) {
@@ -163,9 +218,31 @@ func (m *mapping[T, R]) stop() {
 	}
 }
 
+// A landing is a queue of chunks that are done.
+type landing[T, R any] struct {
+	mu     sync.Mutex
+	chunks []*chunk[T, R]
+	ready  chan struct{} // closed while there are any
+}
+
+// next returns the oldest chunk, or nil and what will be closed when there is one.
+func (l *landing[T, R]) next() (*chunk[T, R], <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.chunks) == 0 {
+		return nil, l.ready
+	}
+	c := l.chunks[0]
+	l.chunks[0], l.chunks = nil, l.chunks[1:]
+	if len(l.chunks) == 0 {
+		l.ready = make(chan struct{})
+	}
+	return c, nil
+}
+
 // A chunk is some values and what becomes of them.
 type chunk[T, R any] struct {
-	fn    func(ctx context.Context, v T) (R, error)
+	m     *mapping[T, R]
 	first int // index of in[0]
 	in    []T
 	call  func(ctx context.Context) (struct{}, error) // c.run, made once
@@ -176,11 +253,22 @@ type chunk[T, R any] struct {
 	done int // results in out
 }
 
+// told puts a chunk that is done among the landed.
+func (c *chunk[T, R]) told() {
+	l := c.m.landed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.chunks) == 0 {
+		close(l.ready)
+	}
+	l.chunks = append(l.chunks, c)
+}
+
 // empty returns a chunk to be filled.
 func (m *mapping[T, R]) empty() *chunk[T, R] {
 	last := len(m.spare) - 1
 	if last < 0 {
-		c := &chunk[T, R]{fn: m.fn}
+		c := &chunk[T, R]{m: m}
 		c.call = c.run
 		return c
 	}
@@ -194,7 +282,7 @@ func (m *mapping[T, R]) empty() *chunk[T, R] {
 
 // run is the job: it calls the function for each value.
 func (c *chunk[T, R]) run(ctx context.Context) (struct{}, error) {
-	j, fn, out := ctx.(*job), c.fn, c.out
+	j, fn, out := ctx.(*job), c.m.fn, c.out
 	for i, v := range c.in {
 		if err := j.Err(); err != nil {
 			return struct{}{}, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -255,6 +256,12 @@ func TestDeadlock(t *testing.T) {
 			}
 			return nil
 		},
+		"MapUnordered": func(ctx context.Context, p *executor.Pool, _ *executor.Job[int]) error {
+			for _, err := range executor.MapUnordered(ctx, p, slices.Values([]int{1, 2}), square, executor.MapConfig{}) {
+				return err
+			}
+			return nil
+		},
 	} {
 		for _, limit := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%s of %d", name, limit), func(t *testing.T) {
@@ -301,6 +308,25 @@ func TestNoDeadlock(t *testing.T) {
 			}
 		}
 	}
+	// All places wait, but for jobs elsewhere.
+	for name, ex := range map[string]executor.Executor{
+		"a lane": p.Lane("held", executor.LaneConfig{Limit: 1}), "a pool": newPool(t, executor.Config{Limit: 1}),
+	} {
+		open := occupy(ex, 1)
+		far := executor.Go(ex, nothing)
+		var jobs []*executor.Job[int]
+		for range 2 {
+			jobs = append(jobs, executor.Go(p, func(ctx context.Context) (int, error) { return far.Result(ctx) }))
+		}
+		until(t, "both run", func() bool { return jobs[0].Running() && jobs[1].Running() })
+		time.Sleep(5 * time.Millisecond) // and wait
+		open()
+		for _, j := range jobs {
+			if _, err := j.Result(bg); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	// A pool so full that each place is always needed, and waits are short.
 	busy := newPool(t, executor.Config{Limit: 4})
 	var jobs []*executor.Job[int]
@@ -318,5 +344,33 @@ func TestNoDeadlock(t *testing.T) {
 		if _, err := j.Result(bg); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A wait that is over counts no longer, also before the job that waited has noticed.
+func TestNoDeadlockWhenAWaitIsOver(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := newPool(t, executor.Config{Limit: 2})
+	end := make(chan struct{})
+	var ctx context.Context
+	first := executor.Go(p, func(c context.Context) (int, error) {
+		ctx = c
+		<-end
+		return 1, nil
+	})
+	waits := executor.Go(p, func(ctx context.Context) (int, error) { return first.Result(ctx) })
+	until(t, "both run", func() bool { return first.Running() && waits.Running() })
+	time.Sleep(5 * time.Millisecond) // and one waits
+	got := make(chan error, 1)
+	first.OnDone(func() { // in the place of first, which is done
+		_, err := executor.Go(p, nothing).Result(ctx)
+		got <- err
+	})
+	close(end)
+	if err := <-got; errors.Is(err, executor.ErrDeadlock) {
+		t.Errorf("error is %v while a wait was over", err)
+	}
+	if _, err := waits.Result(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -126,6 +126,24 @@ func TestWorkersAreReused(t *testing.T) {
 	}
 }
 
+// A shutdown wakes all that are idle.
+func TestIdleWorkersEnd(t *testing.T) {
+	const limit = 4
+	var ended atomic.Int32
+	p := executor.New(executor.Config{
+		Limit: limit,
+		Init:  func(context.Context) (any, error) { return nil, nil },
+		Exit:  func(context.Context, any) { ended.Add(1) },
+	})
+	occupy(p, limit)()
+	until(t, "all are idle", func() bool { return p.Stats().Running == 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := p.Shutdown(ctx); err != nil || ended.Load() != limit || ctx.Err() != nil {
+		t.Errorf("%d of %d have ended: %v, %v", ended.Load(), limit, err, ctx.Err())
+	}
+}
+
 func TestInitFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		init func() error
