@@ -30,12 +30,14 @@ func TestOrderOfItems(t *testing.T) {
 	}{
 		{"fifo", thread.NewQueue[ranked], func(items []ranked, v ranked) []ranked { return append(items, v) }},
 		{"lifo", thread.NewLIFO[ranked], func(items []ranked, v ranked) []ranked { return slices.Insert(items, 0, v) }},
-		{"priority", func(max int) *thread.Queue[ranked] { return thread.NewPriority(max, byRank) },
+		{
+			"priority", func(max int) *thread.Queue[ranked] { return thread.NewPriority(max, byRank) },
 			func(items []ranked, v ranked) []ranked {
 				items = append(items, v)
 				slices.SortStableFunc(items, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
 				return items
-			}},
+			},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := range uint64(50) {

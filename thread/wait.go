@@ -26,7 +26,10 @@ type waiter[T any] struct {
 type line[T any] struct {
 	first, last *waiter[T]
 	n           int
-	spare       sync.Pool // waiters that have left; one for each line, for a channel made in a synctest bubble must stay there
+
+	// Waiters that have left, to be used again. Each line has its own: a channel that
+	// was made in a synctest bubble must not leave it.
+	spare sync.Pool
 }
 
 // push adds a waiter, which must then be awaited.
