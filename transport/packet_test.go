@@ -59,7 +59,7 @@ func TestPackets(t *testing.T) {
 			turns(ctx, t, 3)
 			b.Want(t)
 			tb.ResumeReading()
-			turns(ctx, t, 3)
+			until(ctx, t, "the last is back", func() bool { return len(b.Lines) == 1 })
 			b.Want(t, `packet "five"`)
 			testkit.WantPanic(t, "connected with somebody else", func() { _ = tb.WriteTo(nil, tb.LocalAddr()) })
 			testkit.WantPanic(t, "not connected", func() { _ = ta.Write(nil) })
@@ -89,11 +89,13 @@ func TestEdge114_ErrorReceived(t *testing.T) {
 		until(ctx, t, "the error", func() bool { return len(r.Lines) == 2 })
 		r.Want(t, "made", "error connection refused")
 		tr.PauseReading() // now a write meets it
-		must(t, tr.Write([]byte("one")))
-		turns(ctx, t, 3)
-		must(t, tr.Write([]byte("two")))
-		turns(ctx, t, 3)
-		r.Want(t, "error connection refused")
+		until(ctx, t, "the error", func() bool {
+			must(t, tr.Write([]byte("nobody is there")))
+			return len(r.Lines) > 0
+		})
+		if r.Lines[0] != "error connection refused" {
+			t.Errorf("happened: %q", r.Lines)
+		}
 		if err := tr.Write(make([]byte, 1<<16)); !errors.Is(err, syscall.EMSGSIZE) || tr.IsClosing() {
 			t.Errorf("write of too much: %v", err)
 		}

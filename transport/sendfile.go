@@ -155,7 +155,8 @@ type sendfileStep sendfile
 func (c *sendfileStep) Run() {
 	s := (*sendfile)(c)
 	s.out = false
-	if s.t.flags&lost != 0 { // its guard would be too late
+	if s.t.flags&lost != 0 {
+		s.count()
 		s.finish()
 		return
 	}

@@ -348,7 +348,7 @@ func TestEdge129_Shutdown(t *testing.T) {
 		must(t, tr.Write(make([]byte, size)))
 		tr.Close()
 		must(t, a.t.Write([]byte("trailing")))
-		turns(ctx, t, 5)
+		until(ctx, t, "data", func() bool { return len(b.Lines) == 3 })
 		b.Want(t, "made", "pause", "data trailing")
 		a.t.ResumeReading()
 		until(ctx, t, "Lost", func() bool { return b.lost && a.lost })
@@ -374,6 +374,7 @@ func TestTLSPause(t *testing.T) {
 		}
 		tr.Close()
 		for n := 2; n <= 4; n++ {
+			until(ctx, t, "data", func() bool { return len(a.Lines) >= n })
 			turns(ctx, t, 5)
 			if len(a.Lines) != n {
 				t.Fatalf("happened: %q", a.Lines)

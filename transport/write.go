@@ -147,8 +147,10 @@ func (t *Transport) dropWrite() error {
 	x := t.extra()
 	x.dropped++
 	if x.dropped >= tooManyDrops {
-		t.hub.l.Report(&loop.CallError{Op: "transport", Name: t.String(),
-			Err: fmt.Errorf("write number %d to a lost connection was dropped: %w", x.dropped, net.ErrClosed)})
+		t.hub.l.Report(&loop.CallError{
+			Op: "transport", Name: t.String(),
+			Err: fmt.Errorf("write number %d to a lost connection was dropped: %w", x.dropped, net.ErrClosed),
+		})
 	}
 	return net.ErrClosed
 }

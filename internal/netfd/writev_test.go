@@ -139,4 +139,3 @@ func (r *rig) pair() (*sock, int) {
 	}
 	return r.open(fds[0], true), fds[1]
 }
-
