@@ -180,40 +180,56 @@ func resolve(ctx context.Context, l *loop.Loop, network, address string, passive
 func Adopt(ctx context.Context, x syscall.Conn) (*Conn, error) {
 	l := park.From(ctx, "datagram: Adopt").Loop()
 	fd, family, err := adopt(x)
-	if err == nil && family != 4 && family != 6 {
-		netfd.CloseFD(fd)
-		err = errors.ErrUnsupported
+	var c *Conn
+	if err == nil {
+		if c, err = openFD(l, fd, family); err != nil {
+			netfd.CloseFD(fd)
+		}
 	}
 	if err != nil {
-		return nil, &net.OpError{Op: "adopt", Net: "udp", Err: err}
-	}
-	c := new(Conn)
-	c.network = "udp"
-	if a := netfd.PeerAddr(fd); a.Valid() {
-		c.to = udpAddr(a)
-	}
-	if err := c.open(l, fd); err != nil {
 		return nil, &net.OpError{Op: "adopt", Net: "udp", Err: err}
 	}
 	closeOriginal(x)
 	return c, nil
 }
 
-// adopt returns a non-blocking duplicate.
+// AdoptFD is [Adopt] for a descriptor, which belongs to the Conn from now on, and
+// stays the caller's if it fails. It is made non-blocking.
+func AdoptFD(ctx context.Context, fd int) (*Conn, error) {
+	l := park.From(ctx, "datagram: AdoptFD").Loop()
+	c, err := openFD(l, fd, netfd.PacketFamily(fd))
+	if err != nil {
+		return nil, &net.OpError{Op: "adopt", Net: "udp", Err: err}
+	}
+	return c, nil
+}
+
+// openFD makes a Conn of fd, which is left to the caller if that fails.
+func openFD(l *loop.Loop, fd, family int) (*Conn, error) {
+	if family != 4 && family != 6 {
+		return nil, errors.ErrUnsupported
+	}
+	if err := netfd.SetNonblock(fd); err != nil {
+		return nil, err
+	}
+	c := new(Conn)
+	c.network = "udp"
+	if a := netfd.PeerAddr(fd); a.Valid() {
+		c.to = udpAddr(a)
+	}
+	if err := c.fd.Open(l, fd, (*socketSink)(&c.socket), true); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// adopt returns a duplicate, and what it is.
 func adopt(x syscall.Conn) (fd, family int, err error) {
 	fd, _, err = netfd.Adopt(x)
 	if err != nil {
 		return -1, 0, err
 	}
-	family = netfd.PacketFamily(fd)
-	if family == 0 {
-		return fd, 0, nil
-	}
-	if err := netfd.SetNonblock(fd); err != nil {
-		netfd.CloseFD(fd)
-		return -1, 0, err
-	}
-	return fd, family, nil
+	return fd, netfd.PacketFamily(fd), nil
 }
 
 func closeOriginal(x syscall.Conn) {

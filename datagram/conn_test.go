@@ -390,7 +390,7 @@ func TestFloodGivesWay(t *testing.T) {
 					return err
 				}
 			}
-			if turns < n/64 || turns > n/8 {
+			if turns < n/80 || turns > n/8 {
 				t.Errorf("%s: another task had %d turns during %d datagrams", what, turns, n)
 			}
 		}
@@ -487,6 +487,17 @@ func TestAdopt(t *testing.T) {
 		defer w.Close()
 		_, err = datagram.Adopt(ctx, r)
 		wantErr(t, "a pipe", err, errors.ErrUnsupported)
+		_, err = datagram.AdoptFD(ctx, int(r.Fd())) // stays ours
+		wantErr(t, "a pipe", err, errors.ErrUnsupported)
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		must(t, err)
+		d, err := datagram.AdoptFD(ctx, fd)
+		must(t, err)
+		defer d.Close()
+		must(t, d.WriteTo(ctx, []byte("y"), a.LocalAddrPort()))
+		if n, from, err := a.ReadFrom(ctx, p); n != 1 || from.Port() != d.LocalAddrPort().Port() || err != nil {
+			t.Errorf("read %d from %v, %v", n, from, err)
+		}
 		_, err = datagram.AdoptUnix(ctx, r)
 		wantErr(t, "a pipe", err, errors.ErrUnsupported)
 		return nil

@@ -45,7 +45,12 @@ func descriptors() int {
 
 func listen(ctx context.Context, t testing.TB) *datagram.Conn {
 	t.Helper()
-	c, err := datagram.Listen(ctx, "udp", "127.0.0.1:0")
+	return listenAt(ctx, t, "127.0.0.1:0")
+}
+
+func listenAt(ctx context.Context, t testing.TB, address string) *datagram.Conn {
+	t.Helper()
+	c, err := datagram.Listen(ctx, "udp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,11 @@ func AdoptUnix(ctx context.Context, x syscall.Conn) (*UnixConn, error) {
 		netfd.CloseFD(fd)
 		err = errors.ErrUnsupported
 	}
+	if err == nil {
+		if err = netfd.SetNonblock(fd); err != nil {
+			netfd.CloseFD(fd)
+		}
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "adopt", Net: unixgram, Err: err}
 	}

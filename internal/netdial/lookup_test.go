@@ -218,9 +218,8 @@ func TestCloseEndsLookups(t *testing.T) {
 		<-asked
 	}
 	testkit.Must(t, l.Close())
-	for _, d := range ds {
-		d.Cancel()
-	}
+	ds[0].Cancel() // does nothing any more
+	ds[99].Cancel()
 	if _, w := netdial.Lookups(l); w != 0 {
 		t.Errorf("%d wait on a closed loop", w)
 	}
