@@ -279,6 +279,15 @@ func init() {
 	}
 	children["signal, one stopped"] = alone(func(_ *loop.Loop, stops []func() bool) { stops[0]() })
 	children["signal, all stopped"] = alone(func(_ *loop.Loop, stops []func() bool) { stops[0](); stops[1]() })
+	// What Close does not post any more is not swallowed either.
+	children["signal, closing"] = alone(func(l *loop.Loop, _ []func() bool) {
+		_ = l.CallSoonThreadsafe(func() {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			time.Sleep(time.Second)
+			fmt.Println("swallowed")
+		})
+		_ = l.Close()
+	})
 	children["signal, closed"] = alone(func(l *loop.Loop, _ []func() bool) { _ = l.Close() })
 }
 
@@ -286,6 +295,7 @@ func TestStopBringsTheDefaultActionBack(t *testing.T) {
 	for name, want := range map[string]string{
 		"signal, one stopped": "caught\nRun: <nil>\nstill alive\n",
 		"signal, all stopped": "caught\nRun: <nil>\nsignal: terminated",
+		"signal, closing":     "caught\nRun: <nil>\nsignal: terminated",
 		"signal, closed":      "caught\nRun: <nil>\nsignal: terminated",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,7 +323,7 @@ func TestTimedSignalStorm(t *testing.T) {
 			var calls int
 			var late time.Duration
 			var sent atomic.Int64 // when SIGTERM was sent, ns
-			want := 3 // signals, each seen at least once
+			want := 3             // signals, each seen at least once
 			saw := func() {
 				if want--; want == 0 {
 					l.Stop()

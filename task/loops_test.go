@@ -117,6 +117,37 @@ func TestRunLoopsFirstFailureIsTheCause(t *testing.T) {
 	}
 }
 
+// The others hear of a failure before its loop is closed, which may take its time.
+func TestRunLoopsCancelsBeforeItCloses(t *testing.T) {
+	heard := make(chan struct{})
+	err := task.RunLoops(t.Context(), 2, func(ctx context.Context, i int, all *task.Loops) error {
+		if i == 0 {
+			all.Loop(0).OnClose(func(ctx context.Context) error {
+				select {
+				case <-heard:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			// Fails when the other waits.
+			began := make(chan struct{})
+			if err := all.Loop(1).CallSoonThreadsafe(func() { close(began) }); err != nil {
+				return err
+			}
+			if _, _, err := task.Recv(ctx, began); err != nil {
+				return err
+			}
+			return errBoom
+		}
+		defer close(heard)
+		return sleepHour(ctx)
+	})
+	if err != errBoom {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRunLoopsCtxCancelsAll(t *testing.T) {
 	for _, when := range []string{"before", "during"} {
 		ctx, cancel := context.WithCancelCause(t.Context())
