@@ -37,6 +37,7 @@ type Listener struct {
 	queued  bool // accept is in the loop's queue
 	waiting bool // for a transport to be lost
 	closed  bool
+	failed  uint64
 	waiters []future.Promise[struct{}]
 }
 
@@ -45,6 +46,7 @@ type ListenerStats struct {
 	Accepted uint64 // connections that became transports
 	Aborted  uint64 // connections that were gone before they were accepted
 	Rests    uint64 // pauses for want of descriptors or memory
+	Failed   uint64 // TLS handshakes that failed; the protocol was not called
 	Open     int    // transports that are not lost
 }
 
@@ -366,7 +368,7 @@ func (ln *Listener) Num() int { return ln.acc.Num() }
 // Stats returns what the Listener has done.
 func (ln *Listener) Stats() ListenerStats {
 	s := ln.acc.Stats()
-	return ListenerStats{Accepted: s.Accepted, Aborted: s.Aborted, Rests: s.Rests, Open: ln.group.n}
+	return ListenerStats{Accepted: s.Accepted, Aborted: s.Aborted, Rests: s.Rests, Failed: ln.failed, Open: ln.group.n}
 }
 
 // String names the Listener by its address.

@@ -12,9 +12,9 @@ const (
 
 // An outbox is bytes that wait to be written, in blocks. The zero value is empty.
 type outbox struct {
+	size int // bytes
 	head *block
 	tail *block
-	size int // bytes
 }
 
 type block struct {

@@ -193,6 +193,9 @@ func TestTLSHandshakeFails(t *testing.T) {
 		turns(ctx, t, 3)
 		r.Want(t)
 		until(ctx, t, "the server has lost it", func() bool { return ln.Stats().Open == 0 })
+		if s := ln.Stats(); s.Failed != 1 || s.Accepted != 1 {
+			t.Errorf("stats: %+v", s)
+		}
 		must(t, ln.Close())
 	})
 }

@@ -59,20 +59,21 @@ func (e *ProtocolError) Unwrap() error { return e.Err }
 //	reading --the peer's end--> ended; reading <--ResumeReading / PauseReading--> paused
 //	writing --CloseWrite--> flushing --all is written--> ended
 type Transport struct {
+	// What each message needs comes first.
 	fd       netfd.FD
 	hub      *hub
-	proto    Protocol
-	buffered BufferedProtocol // proto, if it is one
-	limits   *limits
-	out      outbox
 	env      *env.Env // what the protocol's methods run in
-	group    *group   // all of one listener
-	prev     *Transport
-	next     *Transport
-	more     *extras // what few have; may be nil
-	peer     netfd.Addr
+	proto    Protocol
 	flags    flags
 	kind     netfd.Kind
+	out      outbox
+	buffered BufferedProtocol // proto, if it is one
+	limits   *limits
+	more     *extras // what few have; may be nil
+	group    *group  // all of one listener
+	prev     *Transport
+	next     *Transport
+	peer     netfd.Addr
 }
 
 // A Transport is kept by the hundred thousand: more than this has to be worth it.
@@ -264,8 +265,11 @@ func (t *Transport) tellLost() {
 	t.flags |= lost
 	defer t.release()
 	defer t.guard()
-	if t.flags&made == 0 {
-		return // the handshake of TLS has failed, or the loop closes
+	if t.flags&made == 0 { // the handshake of TLS has failed, or the loop closes
+		if ln := t.group.ln; ln != nil && !t.hub.closing {
+			ln.failed++
+		}
+		return
 	}
 	t.hub.method = "Lost"
 	t.proto.Lost(t.more.cause())
