@@ -53,7 +53,11 @@ func PeerUnix(fd int) *net.UnixAddr { return unixAddr(unix.Getpeername(fd)) }
 
 func unixAddr(sa unix.Sockaddr, err error) *net.UnixAddr {
 	if sa, ok := sa.(*unix.SockaddrUnix); ok && err == nil {
-		return &net.UnixAddr{Net: "unix", Name: sa.Name}
+		name := sa.Name
+		if name == "@" { // how package unix has a socket without a name
+			name = ""
+		}
+		return &net.UnixAddr{Net: "unix", Name: name}
 	}
 	return nil
 }
