@@ -106,34 +106,36 @@ type mapping[T, R any] struct {
 
 // run reads the input and hands out results as it goes.
 func (m *mapping[T, R]) run(seq iter.Seq[T]) {
-	c := m.empty()
+	c, size := m.empty(), m.size
+	in := c.in
 	for v := range seq {
-		if c.in = append(c.in, v); len(c.in) < m.size {
+		if in = append(in, v); len(in) < size {
 			continue
 		}
-		if !m.submit(c) || !m.handOut(m.most-1) {
+		if !m.submit(c, in) || !m.handOut(m.most-1) {
 			return
 		}
 		c = m.empty()
+		in = c.in
 	}
-	if len(c.in) == 0 || m.submit(c) {
+	if len(in) == 0 || m.submit(c, in) {
 		m.handOut(0)
 	}
 }
 
-// submit hands in a chunk. It reports false, having told the consumer, if ctx has
+// submit hands in a chunk of the values in. It reports false, having told the consumer, if ctx has
 // ended.
-func (m *mapping[T, R]) submit(c *chunk[T, R]) bool {
+func (m *mapping[T, R]) submit(c *chunk[T, R], in []T) bool {
 	if m.ctx.Err() != nil {
 		m.fail(ctxError(m.ctx))
 		return false
 	}
-	c.first, c.done = m.read, 0
-	m.read += len(c.in)
-	if cap(c.out) < len(c.in) {
-		c.out = make([]R, len(c.in))
+	c.first, c.done, c.in = m.read, 0, in
+	m.read += len(in)
+	if cap(c.out) < len(in) {
+		c.out = make([]R, len(in))
 	}
-	c.out = c.out[:len(c.in)]
+	c.out = c.out[:len(in)]
 	c.job = hand(m.ctx, m.lane, c.call, m.entry, true)
 	m.flight = append(m.flight, c)
 	if m.landed != nil {
@@ -274,18 +276,17 @@ func (m *mapping[T, R]) empty() *chunk[T, R] {
 	}
 	c := m.spare[last]
 	m.spare = m.spare[:last]
-	clear(c.in)
-	clear(c.out)
 	c.in, c.job = c.in[:0], nil
 	return c
 }
 
 // run is the job: it calls the function for each value.
 func (c *chunk[T, R]) run(ctx context.Context) (struct{}, error) {
-	j, fn, out := ctx.(*job), c.m.fn, c.out
-	for i, v := range c.in {
-		if err := j.Err(); err != nil {
-			return struct{}{}, err
+	j, fn, in := ctx.(*job), c.m.fn, c.in
+	out := c.out[:len(in)]
+	for i, v := range in {
+		if j.ending.Load() != nil && j.Err() != nil { // the first is cheap, and nil as a rule
+			return struct{}{}, j.Err()
 		}
 		r, err := fn(ctx, v)
 		if err != nil {

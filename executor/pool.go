@@ -42,8 +42,8 @@ type Config struct {
 	// ctx as Init's. It needs Init. A panic of it goes to log/slog. Default nil.
 	Exit func(ctx context.Context, value any)
 	// LockThread gives each goroutine an operating system thread of its own, which
-	// ends with it. A job then costs two switches of threads, some 10 µs. Default
-	// false.
+	// ends with it. A job handed in alone then costs switches of threads, 10 to
+	// 40 µs in place of half a microsecond. Default false.
 	LockThread bool
 }
 
