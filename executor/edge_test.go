@@ -173,7 +173,6 @@ func TestR60_AFullPoolNeverBlocksTheLoop(t *testing.T) {
 			l := loop.FromContext(ctx)
 			open := occupy(ex, 1)
 			queued := executor.Go(ex, nothing)
-			turns := 0
 			for range 100 {
 				if err := executor.Submit(l, ex, nothing).Err(); err != executor.ErrQueueFull {
 					t.Errorf("error is %v, want ErrQueueFull", err)
@@ -189,7 +188,6 @@ func TestR60_AFullPoolNeverBlocksTheLoop(t *testing.T) {
 				return executor.DoIn(ctx, ex, nothing)
 			})
 			for range 100 { // the loop goes on
-				turns++
 				if err := task.Yield(ctx); err != nil {
 					return err
 				}

@@ -274,7 +274,7 @@ func (h *handle) String() string {
 func (j *Job[T]) Result(ctx context.Context) (T, error) {
 	if !j.done.Load() {
 		mayBlock(ctx, "executor: Job.Result")
-		if err := await(ctx, nil, &j.handle); err != nil {
+		if err := await(ctx, &j.handle); err != nil {
 			var zero T
 			return zero, err
 		}

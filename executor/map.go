@@ -182,7 +182,7 @@ func (m *mapping[T, R]) take(wait bool) (*chunk[T, R], error) {
 		if !wait {
 			return nil, nil
 		}
-		if err := await(m.ctx, nil, &c.job.handle); err != nil {
+		if err := await(m.ctx, &c.job.handle); err != nil {
 			return nil, err
 		}
 	}

@@ -269,95 +269,98 @@ func TestMapPanics(t *testing.T) {
 
 func TestMapUnordered(t *testing.T) {
 	p := newPool(t, executor.Config{Limit: 3})
-	bg := context.Background()
-	t.Run("in order of ending", func(t *testing.T) {
-		// Each call waits for the one behind it.
-		var ended [4]chan struct{}
-		for i := range ended {
-			ended[i] = make(chan struct{})
+	// Each call waits for the one behind it.
+	var ended [4]chan struct{}
+	for i := range ended {
+		ended[i] = make(chan struct{})
+	}
+	close(ended[3])
+	read := 0
+	var got []int
+	for v, err := range executor.MapUnordered(t.Context(), p, numbers(3, &read), func(_ context.Context, v int) (int, error) {
+		<-ended[v+1]
+		return v, nil
+	}, executor.MapConfig{}) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		close(ended[3])
+		got = append(got, v)
+		close(ended[v])
+	}
+	if want := []int{2, 1, 0}; !slices.Equal(got, want) {
+		t.Errorf("came in order %v, want %v", got, want)
+	}
+}
+
+func TestMapUnorderedIsLazyAndComplete(t *testing.T) {
+	p := newPool(t, executor.Config{Limit: 3})
+	for _, tt := range []struct {
+		cfg  executor.MapConfig
+		most int // values read ahead of the results
+	}{
+		{executor.MapConfig{}, 6}, {executor.MapConfig{Buffer: 1}, 1},
+		{executor.MapConfig{Chunk: 7, Buffer: 3}, 21}, {executor.MapConfig{Chunk: 1000}, 500},
+	} {
 		read := 0
-		var got []int
-		for v, err := range executor.MapUnordered(bg, p, numbers(3, &read), func(_ context.Context, v int) (int, error) {
-			<-ended[v+1]
+		var got, want []int
+		for i := range 500 {
+			want = append(want, i)
+		}
+		for v, err := range executor.MapUnordered(t.Context(), p, numbers(500, &read), func(_ context.Context, v int) (int, error) {
+			for range v % 5 {
+				runtime.Gosched()
+			}
 			return v, nil
-		}, executor.MapConfig{}) {
+		}, tt.cfg) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if ahead := read - len(got); ahead > tt.most {
+				t.Fatalf("%+v: %d values were read ahead, want no more than %d", tt.cfg, ahead, tt.most)
+			}
 			got = append(got, v)
-			close(ended[v])
 		}
-		if want := []int{2, 1, 0}; !slices.Equal(got, want) {
-			t.Errorf("came in order %v, want %v", got, want)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%+v: got %v, want %v", tt.cfg, got, want)
 		}
-	})
-	t.Run("all, once, within the buffer", func(t *testing.T) {
-		for _, tt := range []struct {
-			cfg  executor.MapConfig
-			most int // values read ahead of the results
-		}{
-			{executor.MapConfig{}, 6}, {executor.MapConfig{Buffer: 1}, 1},
-			{executor.MapConfig{Chunk: 7, Buffer: 3}, 21}, {executor.MapConfig{Chunk: 1000}, 500},
-		} {
-			read := 0
-			var got, want []int
-			for i := range 500 {
-				want = append(want, i)
-			}
-			for v, err := range executor.MapUnordered(bg, p, numbers(500, &read), func(_ context.Context, v int) (int, error) {
-				for range v % 5 {
-					runtime.Gosched()
-				}
-				return v, nil
-			}, tt.cfg) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if ahead := read - len(got); ahead > tt.most {
-					t.Fatalf("%+v: %d values were read ahead, want no more than %d", tt.cfg, ahead, tt.most)
-				}
-				got = append(got, v)
-			}
-			if slices.Sort(got); !slices.Equal(got, want) {
-				t.Errorf("%+v: got %v, want %v", tt.cfg, got, want)
-			}
+	}
+}
+
+func TestMapUnorderedFails(t *testing.T) {
+	p := newPool(t, executor.Config{Limit: 3})
+	read := 0
+	var last error
+	for v, err := range executor.MapUnordered(t.Context(), p, numbers(-1, &read), func(ctx context.Context, v int) (int, error) {
+		if v == 2 {
+			return 0, io.EOF
 		}
-	})
-	t.Run("first error to occur", func(t *testing.T) {
-		read := 0
-		var last error
-		for v, err := range executor.MapUnordered(bg, p, numbers(-1, &read), func(ctx context.Context, v int) (int, error) {
-			if v == 2 {
-				return 0, io.EOF
-			}
-			<-ctx.Done()
-			return v, ctx.Err()
-		}, executor.MapConfig{}) {
-			if last = err; err == nil {
-				t.Errorf("result %d", v)
-			}
+		<-ctx.Done()
+		return v, ctx.Err()
+	}, executor.MapConfig{}) {
+		if last = err; err == nil {
+			t.Errorf("result %d", v)
 		}
-		var m *executor.MapError
-		if !errors.As(last, &m) || m.Index != 2 || !errors.Is(last, io.EOF) {
-			t.Errorf("ended with %v, want EOF of value 2", last)
-		}
-	})
-	t.Run("end of ctx", func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(bg)
-		read := 0
-		var last error
-		for _, last = range executor.MapUnordered(ctx, p, numbers(1, &read), func(ctx context.Context, v int) (int, error) {
-			cancel(io.EOF)
-			<-ctx.Done()
-			return v, ctx.Err()
-		}, executor.MapConfig{}) {
-		}
-		if !errors.Is(last, io.EOF) || !errors.Is(last, context.Canceled) {
-			t.Errorf("ended with %v, want EOF", last)
-		}
-	})
+	}
+	var m *executor.MapError
+	if !errors.As(last, &m) || m.Index != 2 || !errors.Is(last, io.EOF) {
+		t.Errorf("ended with %v, want EOF of value 2", last)
+	}
+}
+
+func TestMapUnorderedContext(t *testing.T) {
+	p := newPool(t, executor.Config{Limit: 3})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	read := 0
+	var last error
+	for _, last = range executor.MapUnordered(ctx, p, numbers(1, &read), func(ctx context.Context, v int) (int, error) {
+		cancel(io.EOF)
+		<-ctx.Done()
+		return v, ctx.Err()
+	}, executor.MapConfig{}) {
+	}
+	if !errors.Is(last, io.EOF) || !errors.Is(last, context.Canceled) {
+		t.Errorf("ended with %v, want EOF", last)
+	}
 }
 
 func TestMapValues(t *testing.T) {

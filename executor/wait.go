@@ -234,8 +234,8 @@ func (t *timer) stop() {
 }
 
 // await blocks the goroutine until h is done.
-func await(ctx context.Context, timer *timer, h *handle) error {
-	return block(ctx, h.Done(), timer, []*handle{h})
+func await(ctx context.Context, h *handle) error {
+	return block(ctx, h.Done(), nil, []*handle{h})
 }
 
 // block blocks the goroutine until over is closed, which one or more of jobs will
