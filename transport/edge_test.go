@@ -84,8 +84,8 @@ func TestEdge108_WriteAtOnce(t *testing.T) {
 // Close flushes, Abort does not. An error of a write is fatal, and drops the buffer.
 func TestEdge109_CloseAndAbort(t *testing.T) {
 	big := make([]byte, 4<<20)
-	run(t, func(ctx context.Context, l *loop.Loop) {
-		t.Run("close", func(t *testing.T) {
+	t.Run("close", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var r recorder
 			tr, p := pair(t, l, &r, transport.Config{})
 			defer p.close()
@@ -101,7 +101,9 @@ func TestEdge109_CloseAndAbort(t *testing.T) {
 				t.Errorf("the peer read %d bytes of %d", n, len(big))
 			}
 		})
-		t.Run("abort", func(t *testing.T) {
+	})
+	t.Run("abort", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var r recorder
 			tr, p := pair(t, l, &r, transport.Config{})
 			defer p.close()
@@ -113,7 +115,9 @@ func TestEdge109_CloseAndAbort(t *testing.T) {
 				t.Errorf("the peer read %d bytes of %d, %d are buffered", n, len(big), tr.WriteBufferSize())
 			}
 		})
-		t.Run("error", func(t *testing.T) {
+	})
+	t.Run("error", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var r recorder
 			tr, p := pair(t, l, &r, transport.Config{})
 			turns(ctx, t, 1)
@@ -231,8 +235,8 @@ func TestEdge111_PauseReading(t *testing.T) {
 // An EOF that returns false closes; true keeps our side. CloseWrite comes after the
 // buffer, and a write after it is refused.
 func TestEdge112_HalfClose(t *testing.T) {
-	run(t, func(ctx context.Context, l *loop.Loop) {
-		t.Run("closes", func(t *testing.T) {
+	t.Run("closes", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var r recorder
 			_, p := pair(t, l, &r, transport.Config{})
 			defer p.close()
@@ -241,7 +245,9 @@ func TestEdge112_HalfClose(t *testing.T) {
 			until(ctx, t, "Lost", func() bool { return r.lost })
 			r.Want(t, "made", "data last", "eof", "lost nil")
 		})
-		t.Run("keeps open", func(t *testing.T) {
+	})
+	t.Run("keeps open", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			r := recorder{keepOpen: true}
 			tr, p := pair(t, l, &r, transport.Config{})
 			defer p.close()
@@ -260,7 +266,9 @@ func TestEdge112_HalfClose(t *testing.T) {
 			turns(ctx, t, 2)
 			r.Want(t, "lost nil")
 		})
-		t.Run("CloseWrite", func(t *testing.T) {
+	})
+	t.Run("CloseWrite", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var r recorder
 			tr, p := pair(t, l, &r, transport.Config{})
 			defer p.close()

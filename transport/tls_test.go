@@ -171,8 +171,15 @@ func TestTLSWithNet(t *testing.T) {
 			tr.Close()
 			until(ctx, t, "Lost", func() bool { return r.lost })
 			must(t, r.err)
+			until(ctx, t, "the server is done", func() bool {
+				select {
+				case <-done:
+					return true
+				default:
+					return false
+				}
+			})
 		})
-		<-done
 	})
 }
 
@@ -202,8 +209,8 @@ func TestTLSHandshakeFails(t *testing.T) {
 
 // A peer that says nothing is not waited for for ever.
 func TestTLSTimeouts(t *testing.T) {
-	run(t, func(ctx context.Context, l *loop.Loop) {
-		t.Run("handshake", func(t *testing.T) {
+	t.Run("handshake", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			must(t, err)
 			defer ln.Close()
@@ -214,7 +221,9 @@ func TestTLSTimeouts(t *testing.T) {
 				t.Errorf("Dial: %v", err)
 			}
 		})
-		t.Run("shutdown", func(t *testing.T) {
+	})
+	t.Run("shutdown", func(t *testing.T) {
+		run(t, func(ctx context.Context, l *loop.Loop) {
 			var stuck recorder // does not read, so it never sees the end
 			stuck.connected = func(t *transport.Transport) { t.PauseReading() }
 			ln := listenTLS(t, l, func() transport.Protocol { return &stuck }, transport.Config{})
