@@ -92,7 +92,6 @@ type machine struct {
 	named   map[string]*task.Task[any]
 	counts  map[string]int
 	main    *task.Task[any]
-	running bool // main was made
 
 	objs     map[string]*object
 	handles  map[string]*loop.Handle
@@ -102,7 +101,6 @@ type machine struct {
 	kept     []any  // futures that were replaced: nothing is collected before the end
 	label    string // of the callback that runs
 	silent   bool   // the trace is complete
-	aborted  bool
 	bug      error // the machine's own, or a panic of eddy
 }
 

@@ -182,9 +182,13 @@ func TestEdge026_StoppedCallbacks(t *testing.T) {
 			t.Error("the only one could not be stopped")
 		}
 		for range 5 {
-			defer f.OnDone(log("one of several"))
+			if s := f.OnDone(log("one of several")); !s() {
+				t.Error("one of several could not be stopped")
+			}
 		}
 		p.Resolve(1)
+		yield(ctx, 2)
+		j.Want(t)
 	})
 }
 

@@ -53,7 +53,6 @@ type Group struct {
 
 	exiting         bool
 	aborting        bool
-	canceled        bool // by Cancel
 	parentRequested bool // we have canceled the parent
 }
 

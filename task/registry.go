@@ -18,7 +18,6 @@ import (
 type registry struct {
 	l      *loop.Loop
 	head   core // of a circular list; head.next is the oldest
-	n      int
 	lastID uint64
 	graves *graveyard
 
