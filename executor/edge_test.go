@@ -47,20 +47,26 @@ func TestEdge137_CancelingAFutureDoesNotStopItsFunction(t *testing.T) {
 	})
 }
 
+// who is a task-local variable.
+var who = task.NewVarDefault("who", "nobody")
+
 func TestEdge138_DoCarriesTheContextAndSubmitDoesNot(t *testing.T) {
 	looptest.Run(t, func(ctx context.Context) error {
 		l := loop.FromContext(ctx)
 		p := newPool(t, executor.Config{})
 		ctx = context.WithValue(ctx, ctxKey{}, "kept")
-		see := func(ctx context.Context) (string, error) { return fmt.Sprint(ctx.Value(ctxKey{})), nil }
+		who.Set(ctx, "me")
+		see := func(ctx context.Context) (string, error) {
+			return fmt.Sprint(ctx.Value(ctxKey{}), " ", who.Get(ctx)), nil
+		}
 		for what, tt := range map[string]struct {
 			got  func() (string, error)
 			want string
 		}{
-			"Do":     {func() (string, error) { return executor.Do(ctx, see) }, "kept"},
-			"DoIn":   {func() (string, error) { return executor.DoIn(ctx, p, see) }, "kept"},
-			"Submit": {func() (string, error) { return executor.Submit(l, p, see).Await(ctx) }, "<nil>"},
-			"Go":     {func() (string, error) { return executor.Go(p, see).Await(ctx) }, "<nil>"},
+			"Do":     {func() (string, error) { return executor.Do(ctx, see) }, "kept me"},
+			"DoIn":   {func() (string, error) { return executor.DoIn(ctx, p, see) }, "kept me"},
+			"Submit": {func() (string, error) { return executor.Submit(l, p, see).Await(ctx) }, "<nil> nobody"},
+			"Go":     {func() (string, error) { return executor.Go(p, see).Await(ctx) }, "<nil> nobody"},
 		} {
 			if got, err := tt.got(); got != tt.want || err != nil {
 				t.Errorf("%s: the value is %s, %v, want %s", what, got, err, tt.want)

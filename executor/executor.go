@@ -60,6 +60,7 @@ import (
 	"errors"
 
 	"github.com/eddyloop/eddy/future"
+	"github.com/eddyloop/eddy/internal/env"
 	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
 )
@@ -166,7 +167,7 @@ func DoIn[T any](ctx context.Context, ex Executor, fn func(ctx context.Context) 
 	if n == nil {
 		n = Default(t.Loop()).lane()
 	}
-	return start(ctx, t.Loop(), n, fn, true).Await(ctx)
+	return start(env.Vars(ctx, t.Env()), t.Loop(), n, fn, true).Await(ctx)
 }
 
 // With makes a pool, calls fn with it, and shuts it down. If fn returns nil, With

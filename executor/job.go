@@ -176,6 +176,11 @@ func (j *job) Value(key any) any {
 		return j
 	case env.LoopKey, env.HolderKey, env.TaskKey, env.ScopeKey:
 		return nil
+	case env.VarsKey:
+		if v := j.values.Value(key); v != nil {
+			return v
+		}
+		return noVars
 	}
 	if e := j.ending.Load(); e != nil {
 		// Package context looks for its own kind of context by a key.
@@ -185,6 +190,10 @@ func (j *job) Value(key any) any {
 	}
 	return context.WithoutCancel(j.values).Value(key)
 }
+
+// noVars is what a job sees of task-local variables that nobody has set, or that it
+// was not given.
+var noVars = new(env.Env)
 
 // funcName returns the name of the job's function.
 func (j *job) funcName() string {

@@ -25,8 +25,8 @@ func NewVarDefault[T any](name string, def T) *Var[T] { return &Var[T]{name: nam
 func (v *Var[T]) Name() string { return v.name }
 
 // Get returns the value that the code of ctx has for the variable, or the default.
-// ctx must come from a task's body or a loop's Context. It may be called from any
-// goroutine.
+// ctx must come from a task's body or a loop's Context, or be that of a function of
+// executor.Do, which sees what its caller saw. It may be called from any goroutine.
 func (v *Var[T]) Get(ctx context.Context) T {
 	val, ok := v.Lookup(ctx)
 	if !ok {
@@ -37,12 +37,26 @@ func (v *Var[T]) Get(ctx context.Context) T {
 
 // Lookup returns the value and whether one was set.
 func (v *Var[T]) Lookup(ctx context.Context) (T, bool) {
-	if val, ok := holder(ctx).Env().Lookup(v); ok {
+	if val, ok := envOf(ctx).Lookup(v); ok {
 		v, _ := val.(T) // a nil interface is one, too
 		return v, true
 	}
 	var none T
 	return none, false
+}
+
+// envOf returns the Env of running code, or what code elsewhere sees of one.
+func envOf(ctx context.Context) *env.Env {
+	if t, ok := ctx.(*core); ok {
+		return t.Env()
+	}
+	if h, ok := ctx.Value(env.HolderKey).(env.Holder); ok {
+		return h.Env()
+	}
+	if e, ok := ctx.Value(env.VarsKey).(*env.Env); ok {
+		return e
+	}
+	return holder(ctx).Env() // which panics
 }
 
 // Set gives the variable a value for the task, or the callback, of ctx, and for

@@ -77,6 +77,31 @@ var (
 	TaskKey   any = &key{"task"}   // *park.Task
 )
 
+// VarsKey finds, in a context without a Holder, the *Env whose task-local variables
+// code elsewhere sees: a job's, on another goroutine.
+var VarsKey any = &key{"variables"}
+
+// Vars returns a context with e's task-local variables, as they are now, for code
+// elsewhere. If there are none it returns ctx itself.
+func Vars(ctx context.Context, e *Env) context.Context {
+	if len(e.Vars) == 0 {
+		return ctx
+	}
+	return &varsContext{ctx, e}
+}
+
+type varsContext struct {
+	context.Context
+	env *Env
+}
+
+func (c *varsContext) Value(key any) any {
+	if key == VarsKey {
+		return c.env
+	}
+	return c.Context.Value(key)
+}
+
 // Inherit returns the Env for what is started with ctx, a context that carries h:
 // h's own Env if ctx is h, else one that remembers ctx for its values, and for
 // its end if it can end before h does.
