@@ -38,8 +38,17 @@ func (t *Transport) receive() {
 	default:
 		err = t.receiveData()
 	}
+	if err != nil {
+		t.readFailed(err)
+	} else {
+		t.await()
+	}
+}
+
+// readFailed goes on when a read has brought nothing.
+func (t *Transport) readFailed(err error) {
 	switch {
-	case err == nil || err == netfd.ErrWouldBlock && t.flags&failed == 0:
+	case err == netfd.ErrWouldBlock && t.flags&failed == 0:
 		t.await()
 	case t.flags&losing != 0:
 	case t.flags&failed != 0:
@@ -47,9 +56,9 @@ func (t *Transport) receive() {
 	case err == io.EOF:
 		t.ended()
 	case err == ErrEmptyBuffer:
-		t.fatal(err)
+		t.lose(err)
 	default:
-		t.fatal(t.opError("read", err))
+		t.lose(t.opError("read", err))
 	}
 }
 

@@ -141,9 +141,9 @@ type tlsTimeout Transport
 func (c *tlsTimeout) Run() {
 	t := (*Transport)(c)
 	if t.more.tls.engine.Shaking() {
-		t.fatal(t.opError("handshake", ErrHandshakeTimeout))
+		t.lose(t.opError("handshake", ErrHandshakeTimeout))
 	} else {
-		t.fatal(t.opError("close", ErrShutdownTimeout))
+		t.lose(t.opError("close", ErrShutdownTimeout))
 	}
 }
 
@@ -205,7 +205,7 @@ func (t *Transport) shake() {
 			return
 		}
 		if err != netfd.ErrWouldBlock {
-			t.fatal(t.opError("handshake", err))
+			t.lose(t.opError("handshake", err))
 			return
 		}
 		n, err := t.fd.TryRead(t.hub.buffer())
@@ -218,7 +218,7 @@ func (t *Transport) shake() {
 			t.fd.WantRead()
 			return
 		default:
-			t.fatal(t.opError("handshake", err))
+			t.lose(t.opError("handshake", err))
 			return
 		}
 	}

@@ -35,13 +35,22 @@ func (t *Transport) Write(p []byte) error {
 		t.checkFull()
 		return nil
 	}
-	return t.send(p)
+	t.hub.l.CheckGoroutine("Transport.Write")
+	n, err := t.fd.TryWrite(p)
+	if n == len(p) {
+		return nil
+	}
+	return t.sendRest(p, n, err)
 }
 
 // send writes p, which is to go out next.
 func (t *Transport) send(p []byte) error {
-	t.hub.l.CheckGoroutine("Transport.Write")
 	n, err := t.fd.TryWrite(p)
+	return t.sendRest(p, n, err)
+}
+
+// sendRest goes on when n bytes of p are written.
+func (t *Transport) sendRest(p []byte, n int, err error) error {
 	if n == len(p) {
 		return nil
 	}
@@ -178,7 +187,7 @@ func (t *Transport) writeFailed(err error) error {
 		t.fd.HintEnd()
 		t.schedule()
 	} else {
-		t.fatal(err)
+		t.lose(err)
 	}
 	return err
 }
