@@ -4,9 +4,10 @@ package transport
 //
 //	Connected, then Data any number of times, then EOF or not, then Lost
 //
-// Connected and Lost are called exactly once each. No method may block. One that
-// panics ends the connection: Lost is called with a [*ProtocolError], which the
-// loop reports, too.
+// Connected and Lost are called exactly once each; neither is if the connection ends
+// before Connected: by a TLS handshake that fails, or a loop that closes. No method may
+// block. One that panics ends the connection: Lost is called with a [*ProtocolError],
+// which the loop reports, too.
 //
 // A protocol that also is a [BufferedProtocol] or a [Pauser] is used as such. Embed
 // [Defaults] for the methods that are not needed.
