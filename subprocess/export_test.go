@@ -1,0 +1,6 @@
+package subprocess
+
+import "github.com/eddyloop/eddy/loop"
+
+// WaitByGoroutines makes l wait for processes as where there are no handles.
+func WaitByGoroutines(l *loop.Loop) { nurseryOf(l).noHandle = true }
