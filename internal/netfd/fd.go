@@ -132,7 +132,13 @@ func (f *FD) TryRead(p []byte) (int, error) {
 		p = p[:maxIO]
 	}
 	for {
-		n, errno := f.sysRead(p)
+		var n int
+		var errno syscall.Errno
+		if f.state&file == 0 { // here, and not in a function: see DESIGN.md, section 3
+			n, errno = sysRead(int(f.fd), p)
+		} else {
+			n, errno = sysReadFile(int(f.fd), p)
+		}
 		switch {
 		case n == len(p):
 			return n, nil
@@ -162,7 +168,13 @@ func (f *FD) TryWrite(p []byte) (int, error) {
 		p = p[:maxIO]
 	}
 	for {
-		n, errno := f.sysWrite(p)
+		var n int
+		var errno syscall.Errno
+		if f.state&file == 0 {
+			n, errno = sysWrite(int(f.fd), p)
+		} else {
+			n, errno = sysWriteFile(int(f.fd), p)
+		}
 		switch {
 		case n == len(p):
 			return n, nil
@@ -178,20 +190,6 @@ func (f *FD) TryWrite(p []byte) (int, error) {
 			return 0, os.NewSyscallError("write", errno)
 		}
 	}
-}
-
-func (f *FD) sysRead(p []byte) (int, syscall.Errno) {
-	if f.state&file != 0 {
-		return sysReadFile(int(f.fd), p)
-	}
-	return sysRead(int(f.fd), p)
-}
-
-func (f *FD) sysWrite(p []byte) (int, syscall.Errno) {
-	if f.state&file != 0 {
-		return sysWriteFile(int(f.fd), p)
-	}
-	return sysWrite(int(f.fd), p)
 }
 
 // TryAccept accepts a connection, and returns its descriptor, non-blocking and
