@@ -11,7 +11,7 @@ import (
 // When descriptors run out the listener rests, those it serves go on, and when
 // there are some again it goes on, too. In a process of its own, because the limit
 // is a process's.
-func TestDescriptorStorm(t *testing.T) {
+func TestEdge125_AcceptRestsWithoutDescriptors(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "STREAM_TEST_CHILD=storm")
 	out, err := cmd.CombinedOutput()
