@@ -73,10 +73,10 @@ func (c *Conn) Abort() error {
 		c.fd.Reset()
 		return c.Close()
 	}
-	if c.Closed() {
-		return nil
+	was := c.Closed() // and may still be sending
+	y.Abort()
+	if !was { // Close would tell nobody, because it is closed
+		c.closed()
 	}
-	y.Abort() // it closes, so Close would tell nobody
-	c.closed()
 	return nil
 }

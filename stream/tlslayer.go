@@ -182,11 +182,26 @@ func (t *tlsLate) Run() {
 
 func (y *tlsLayer) closeBelow() error {
 	y.Loop().StopTimer(&y.timer)
+	y.drain()
 	return y.below.Close()
+}
+
+// drain drops what has arrived and nobody will read: a server's session tickets, if
+// the client has only written. The system would answer them, unread, by a reset,
+// which overtakes what is still to be sent.
+func (y *tlsLayer) drain() {
+	buf := y.below.buffers().get()
+	defer y.below.buffers().put(buf)
+	for range 16 {
+		if _, err := y.below.pull(buf.b); err != nil {
+			return
+		}
+	}
 }
 
 // Abort drops what is not sent.
 func (y *tlsLayer) Abort() {
+	y.Loop().StopTimer(&y.timer)
 	y.eng.Advance(y.Unsent())
 	_ = y.below.Abort()
 }

@@ -398,10 +398,10 @@ func (w *Writer) Drain(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.begin(ctx); err != nil || !w.full {
-		return err
+	if w.full {
+		return w.wait(ctx, &w.drains, "stream: Drain")
 	}
-	return w.wait(ctx, &w.drains, "stream: Drain")
+	return w.giveWay(ctx)
 }
 
 // Flush is Drain that waits until nothing is buffered: all was handed to the system,
@@ -409,14 +409,14 @@ func (w *Writer) Drain(ctx context.Context) error {
 //
 // Cancel safety: what was written stays written.
 func (w *Writer) Flush(ctx context.Context) error {
-	if err := w.begin(ctx); err != nil || w.out == nil {
-		return err
+	if w.out != nil {
+		return w.wait(ctx, &w.flushes, "stream: Flush")
 	}
-	return w.wait(ctx, &w.flushes, "stream: Flush")
+	return w.giveWay(ctx)
 }
 
-// begin gives way, and returns why nothing can be waited for.
-func (w *Writer) begin(ctx context.Context) error {
+// giveWay is the Conn's, where there is nothing to wait for but maybe an error to tell.
+func (w *Writer) giveWay(ctx context.Context) error {
 	if err := w.c.giveWay(ctx); err != nil {
 		return err
 	}
