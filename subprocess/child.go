@@ -45,7 +45,7 @@ func (n *nursery) adopt(s *launch, o owner) *child {
 		n: n, os: s.os, pid: s.os.Pid, env: inherit(n.l), owner: o,
 		name: s.cmd.path(), group: s.cmd.NewGroup, pidfd: -1,
 	}
-	future.Init(&c.exit, n.l, nil)
+	future.Init(&c.exit, n.l, (*exitOf)(c))
 	n.children[c] = struct{}{}
 	if !c.watch() {
 		c.waitElsewhere()
@@ -177,6 +177,12 @@ func (c *child) state(cause error) ExitState {
 	}
 	return ExitState{c.ps, c.name, cause}
 }
+
+// An exitOf says what the waits are for. Nobody cancels the exit: they get shields.
+type exitOf child
+
+func (*exitOf) CancelFuture(error) bool { return false }
+func (x *exitOf) String() string        { return "exit of process " + x.name }
 
 // signal sends sig to the process.
 func (c *child) signal(sig os.Signal) error {

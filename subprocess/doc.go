@@ -30,10 +30,10 @@
 // started itself, and that holds the pipes, keeps their readers waiting: see
 // Cmd.WaitDelay.
 //
-// On Linux the loop watches a descriptor of the process (a pidfd), beside the one
-// that package os has. Elsewhere, and where there are no descriptors left, a goroutine
-// waits for each process. The status is taken by nobody but this package, unless the program ignores SIGCHLD or waits for
-// any child: then Wait returns an error, never a wrong code.
+// On Linux the loop watches a descriptor of the process (a pidfd), beside the one that
+// package os has. Where that cannot be had a goroutine, and its thread, wait for each
+// process. Nobody but this package may wait for its processes: if the program ignores
+// SIGCHLD, or waits for any child, Wait returns an error, never a wrong code.
 //
 // A signal goes to the process that was started or to none: after its exit the
 // methods that signal return os.ErrProcessDone, also when its number was given to

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -448,7 +449,7 @@ func TestCanceledRunEndsItsProcess(t *testing.T) {
 			}
 			within(ctx, t, tt.name+": ready", heard("ready\n"))
 			// The process may be faster than Start, which is not what is tested here.
-			testkit.Sleep(ctx, settle)
+			within(ctx, t, tt.name+": waits", waits(run))
 			run.Cancel(nil)
 			if _, err := run.Await(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v", tt.name, err)
@@ -464,8 +465,10 @@ func TestCanceledRunEndsItsProcess(t *testing.T) {
 	})
 }
 
-// settle is how long a Start takes at most after its process has begun.
-const settle = 50 * time.Millisecond
+// waits returns whether a task waits for the exit of a process.
+func waits(x fmt.Stringer) func() bool {
+	return func() bool { return strings.Contains(x.String(), "exit of process") }
+}
 
 // What a process says when it is told to end is among its output.
 func TestInterruptedOutputHasTheLastWords(t *testing.T) {
@@ -708,7 +711,7 @@ func TestLinesOfOutput(t *testing.T) {
 
 func TestNamesSayWhatIsAwaited(t *testing.T) {
 	both(t, func(t *testing.T, ctx context.Context) error {
-		c := &subprocess.Cmd{Args: []string{"/bin/sh", "-c", "exit 0"}}
+		c := &subprocess.Cmd{Args: []string{"/bin/sh", "-c", "read line"}, Stdin: subprocess.Pipe}
 		p := start(ctx, t, c)
 		if got := p.String(); got != "process /bin/sh" {
 			t.Errorf("String: %q", got)
@@ -716,7 +719,83 @@ func TestNamesSayWhatIsAwaited(t *testing.T) {
 		if p.Loop() != loop.FromContext(ctx) {
 			t.Error("another loop")
 		}
-		_, err := p.Wait(ctx)
+		wait := task.Start(ctx, p.Wait)
+		testkit.Yield(ctx, 2)
+		if got := wait.String(); !strings.Contains(got, "exit of process /bin/sh") {
+			t.Errorf("the task that waits: %q", got)
+		}
+		testkit.Must(t, p.Stdin.Close())
+		_, err := wait.Await(ctx)
 		return err
 	})
+}
+
+// An event that means nothing, or comes too early, as for a process that is traced.
+func TestAnEventBeforeTheExit(t *testing.T) {
+	both(t, func(t *testing.T, ctx context.Context) error {
+		for _, twice := range []bool{false, true} {
+			p := start(ctx, t, piped("cat"))
+			subprocess.Disturb(p)
+			testkit.Yield(ctx, 2)
+			if twice {
+				subprocess.Disturb(p)
+				testkit.Yield(ctx, 2)
+			}
+			if s, ok := p.TryWait(); ok {
+				t.Errorf("TryWait: %v", s)
+			}
+			if out, _, err := p.Communicate(ctx, []byte("x")); string(out) != "x" || err != nil {
+				t.Errorf("Communicate: %q, %v", out, err)
+			}
+			if s, ok := p.TryWait(); !ok || !s.Success() {
+				t.Errorf("TryWait: %v, %t", s, ok)
+			}
+		}
+		return nil
+	})
+}
+
+// Who does not listen to SIGTERM listens to a second cancellation.
+func TestRunInterruptedTwiceKills(t *testing.T) {
+	both(t, func(t *testing.T, ctx context.Context) error {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		testkit.Must(t, err)
+		defer f.Close()
+		c := self("stubborn")
+		c.Stdout, c.Cancel = subprocess.File(f), (*subprocess.Process).Terminate
+		run := task.Go(ctx, c.Run)
+		within(ctx, t, "ready", func() bool { got, _ := os.ReadFile(f.Name()); return string(got) == "ready\n" })
+		within(ctx, t, "waits", waits(run))
+		run.Cancel(nil)
+		testkit.Sleep(ctx, 50*time.Millisecond)
+		if run.Done() {
+			t.Error("does not wait for its process")
+		}
+		run.Cancel(nil)
+		if _, err := run.Await(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+		wantNoChildren(t)
+		return nil
+	})
+}
+
+// Each loop has its own processes, and waits for no others.
+func TestSeveralLoops(t *testing.T) {
+	err := task.RunLoops(context.Background(), 3, func(ctx context.Context, i int, _ *task.Loops) error {
+		for range 10 {
+			p, err := subprocess.Shell("exit " + itoa(i)).Start(ctx)
+			if err != nil {
+				return err
+			}
+			if s, err := p.Wait(ctx); err != nil || s.Code() != i {
+				t.Errorf("loop %d: %v, %v", i, s, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantNoChildren(t)
 }
