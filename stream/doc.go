@@ -1,5 +1,6 @@
 // Package stream has byte streams that are read and written with plain code: TCP
-// connections, and servers that run a task for each.
+// and unix connections, TLS, pipes and whatever else is adopted, and servers that
+// run a task for each.
 //
 //	ln, err := stream.Listen(ctx, "tcp", "127.0.0.1:7777")
 //	...
@@ -18,12 +19,19 @@
 // A [Conn] is tried first and waited for only when the system has nothing, or no
 // room. It reads straight into the caller's memory; an idle connection owns no
 // buffer. (A handler's own buffer counts: a local one of constant size lives on
-// the stack of its task, which grows for it and stays so.) There are three ways to use one:
+// the stack of its task, which grows for it and stays so.) There are several ways to
+// use one:
 //
 //   - Read, Write, ReadLine in the body of a task, which suspends;
 //   - TryRead and TryWrite in callbacks and machines, which wait for [Conn.Readable]
 //     and [Conn.Writable];
-//   - [Conn.NetConn], a net.Conn, for code that was written for package net.
+//   - [Reader] and [Writer], asyncio's StreamReader and StreamWriter, with limits and
+//     watermarks;
+//   - [Conn.NetConn], a net.Conn, for code that was written for package net and runs
+//     in the task; [Conn.Blocking], one for other goroutines.
+//
+// A server bounds its connections and their time by a [ServeConfig], and ends by
+// [Listener.Close], [Listener.Shutdown] or [Listener.Abort].
 //
 // # Rules
 //
