@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 // A command is a demo. run returns the exit status.
@@ -18,7 +21,13 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"tour", "", "serve 500 clients, 200 lines each, through an executor; then account for every line", runTour},
-		{"echo", "[-style stream|machine] [-addr HOST:PORT | -port N] [-wait auto|sleep|doze]", "a TCP echo server", runEcho},
+		{
+			"echo", "[-style protocol|stream|machine|idle] [-addr HOST:PORT | -port N] [-loops N] [-tls] [-wait auto|sleep|doze]",
+			"a TCP echo server, written in four ways, on one loop or several, with TLS or without", runEcho,
+		},
+		{"chat", "[-addr HOST:PORT] [-limit N] [-slow drop|cut]", "a chat for nc: one who reads too slowly keeps nobody waiting", runChat},
+		{"proxy", "-to HOST:PORT [-addr HOST:PORT] [-rate BYTES]", "a TCP proxy that can be slow, with an account of each connection", runProxy},
+		{"run", "[-timeout D] [-grace D] COMMAND [ARGUMENTS]", "run a command, show what it prints line by line, end it when its time is up", runRun},
 		{"cutlery", "[N]", "10 robots pass knives and forks around, with tasks and with goroutines; none may be missing", runCutlery},
 	}
 }
@@ -55,6 +64,14 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.about)
 	}
+}
+
+// untilSignal returns a context that ends with the first Ctrl-C, or SIGTERM. The
+// second one ends the process. What is one loop has this from [task.Main].
+func untilSignal() (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // parse parses flags and refuses arguments that are none.

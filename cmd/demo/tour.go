@@ -297,6 +297,7 @@ func (t *tour) summary(err error) {
 		fmt.Println("FAILED: not everything is accounted for")
 	default:
 		fmt.Println("every line is accounted for")
+		fmt.Println("\nOther demos are servers to try and programs to read: demo -h lists them.")
 	}
 }
 
