@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -300,6 +301,51 @@ func TestProtocolThatIsAPauser(t *testing.T) {
 		_, err = r.lost.Await(ctx)
 		testkit.Must(t, err)
 		r.want(t, "connected", "pause", "resume", "pipe lost 0 <nil>", "exited exit status 0 true", "lost <nil>")
+		return nil
+	})
+}
+
+// Nor does a panic keep other protocols from hearing of the loop's Close.
+func TestProtocolsThatPanicAtTheLoopsClose(t *testing.T) {
+	var reported []error
+	var all []*recorder
+	cfg := looptest.Config{Real: true, Loop: loop.Config{OnError: func(e *loop.CallError) { reported = append(reported, e) }}}
+	looptest.RunConfig(t, cfg, func(ctx context.Context) error {
+		l := loop.FromContext(ctx)
+		for range 3 {
+			r := newRecorder(l)
+			r.panics = "exited signal: killed true"
+			_, err := self("hold").StartProtocol(l, r).Await(ctx)
+			testkit.Must(t, err)
+			all = append(all, r)
+		}
+		return nil
+	})
+	for _, r := range all {
+		r.want(t, "connected", "exited signal: killed true", "lost loop: closed")
+	}
+	if len(reported) != len(all) {
+		t.Errorf("reported %v", reported)
+	}
+	wantNoChildren(t)
+}
+
+func TestProtocolKillGroup(t *testing.T) {
+	both(t, func(t *testing.T, ctx context.Context) error {
+		l := loop.FromContext(ctx)
+		r := newRecorder(l)
+		c := self("hold")
+		c.NewGroup = true
+		tr, err := c.StartProtocol(l, r).Await(ctx)
+		testkit.Must(t, err)
+		testkit.Must(t, tr.SignalGroup(syscall.SIGCONT))
+		testkit.Must(t, tr.KillGroup())
+		_, err = r.lost.Await(ctx)
+		testkit.Must(t, err)
+		r.want(t, "connected", "exited signal: killed true", "lost <nil>")
+		if err := tr.KillGroup(); err != os.ErrProcessDone {
+			t.Errorf("KillGroup: %v", err)
+		}
 		return nil
 	})
 }
