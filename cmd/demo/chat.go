@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -35,7 +36,8 @@ func runChat(fs *flag.FlagSet, args []string) int {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("listening on %s\ntry: nc %s\n", ln.Addr(), strings.Replace(ln.Addr().String(), ":", " ", 1))
+		host, port, _ := net.SplitHostPort(ln.Addr().String())
+		fmt.Printf("listening on %s\ntry: nc %s %s\n", ln.Addr(), host, port)
 		r := newRoom(*limit, *slow == "cut")
 		return r.serve(ctx, ln)
 	})

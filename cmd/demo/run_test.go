@@ -28,14 +28,14 @@ func TestRun(t *testing.T) {
 		{"in time", "echo x", runner{timeout: time.Hour}, 0, []string{"out: x"}, "exit status 0"},
 		{
 			"too late", "echo begun; exec sleep 100",
-			runner{timeout: 100 * time.Millisecond},
+			runner{timeout: 500 * time.Millisecond},
 			128 + 15,
 			[]string{"out: begun"},
-			"time is up after 100ms",
+			"time is up after 500ms",
 		},
 		{
 			"deaf", "trap '' TERM; echo begun; while :; do sleep 0.01; done",
-			runner{timeout: 300 * time.Millisecond, grace: 50 * time.Millisecond},
+			runner{timeout: time.Second, grace: 50 * time.Millisecond},
 			128 + 9,
 			[]string{"out: begun"},
 			"signal: killed",
@@ -49,6 +49,7 @@ func TestRun(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // some take their time
 			looptest.RunConfig(t, looptest.Config{Real: true}, func(ctx context.Context) error {
 				var out, note strings.Builder
 				tt.r.out, tt.r.note = &out, &note
