@@ -10,7 +10,8 @@ import (
 	"github.com/eddyloop/eddy/loop"
 )
 
-// ErrTooLong is returned by ReadLine for a line that is longer than the limit.
+// ErrTooLong is returned by ReadLine for a line that is longer than the limit, and by
+// the methods of a [Reader] for what would exceed its limit.
 // (asyncio: LimitOverrunError)
 var ErrTooLong = errors.New("stream: line too long")
 

@@ -625,3 +625,58 @@ func memory() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.Sys - m.HeapReleased)
 }
+
+// R24: what ReadUntil returns depends neither on how the input is cut nor on the order of
+// the separators.
+func FuzzReadUntil(f *testing.F) {
+	f.Add("one;;two;", ";;", ";", uint8(3), uint8(5))
+	f.Add("aaaaab", "aab", "ab", uint8(1), uint8(0))
+	f.Add("a\r\nb\n", "\n", "\r\n", uint8(2), uint8(1))
+	f.Fuzz(func(t *testing.T, input, sep, other string, cut, limit uint8) {
+		if len(input) > 4096 || sep == "" || other == "" || cut == 0 {
+			return
+		}
+		whole := untilAll(t, input, len(input)+1, int(limit), seps(sep, other))
+		if got := untilAll(t, input, int(cut), int(limit), seps(other, sep)); !slices.Equal(got, whole) {
+			t.Errorf("in pieces of %d: %q, want %q", cut, got, whole)
+		}
+		last := len(whole) - 1
+		switch all, end := strings.Join(whole[:last], ""), whole[last]; end {
+		case "too long":
+			if !strings.HasPrefix(input, all) {
+				t.Errorf("parts %q are not of %q", whole, input)
+			}
+		case "EOF":
+			if all != input {
+				t.Errorf("parts %q are not %q", whole, input)
+			}
+		default:
+			if all+strings.TrimPrefix(end, "incomplete ") != input {
+				t.Errorf("parts %q are not %q", whole, input)
+			}
+		}
+	})
+}
+
+// untilAll feeds the input in pieces of n bytes and reads parts up to an error.
+func untilAll(t *testing.T, input string, n, limit int, seps [][]byte) (got []string) {
+	withPipe(t, limit, func(ctx context.Context, r *stream.Reader, w *stream.Conn) error {
+		sender := task.Go(ctx, func(ctx context.Context) error {
+			for s := input; s != ""; s = s[min(n, len(s)):] {
+				feed(t, w, s[:min(n, len(s))])
+				testkit.Idle(t, ctx)
+			}
+			return w.CloseWrite()
+		})
+		for {
+			p, err := r.ReadUntil(ctx, seps...)
+			got = append(got, outcomeOf(p, err))
+			if err != nil {
+				break
+			}
+		}
+		_, err := sender.Await(ctx)
+		return err
+	})
+	return got
+}

@@ -35,9 +35,10 @@ const (
 //	}
 //
 // Who writes much calls Drain in between, or else gets [ErrBufferFull] in the end.
-// While something is buffered it must not be overtaken: Write and CloseWrite of the
-// Conn itself then return [ErrBusy]; and so does the Writer while a task waits in a
-// Write of the Conn. With an empty buffer the two may be used by turns.
+// What is buffered must not be overtaken: meanwhile Write and CloseWrite of the Conn
+// itself return [ErrBusy]; and so does the Writer while a task waits in a Write of the
+// Conn. Who uses the two by turns calls Flush in between: a Writer buffers not only
+// when there is no room, but also when it has written much in a turn.
 //
 // An error of the connection drops what is buffered, and is returned by every later
 // call. Closing the Conn drops it as well; [Writer.Close] sends it first, and so do
