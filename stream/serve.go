@@ -48,7 +48,7 @@ type ServeConfig struct {
 // A handler's error, or panic, ends its connection only, and is reported to the
 // loop's OnError, unless it is an ordinary end: io.EOF, net.ErrClosed, a
 // cancellation, a timeout of [Conn.SetTimeouts], or the peer's going away
-// (ECONNRESET, EPIPE, ETIMEDOUT).
+// (ECONNRESET, EPIPE, ETIMEDOUT, the end of a TLS connection without a word).
 //
 // When the Listener is closed Serve waits for its handlers, and returns nil; see
 // [Listener.Shutdown] and its weaker and stronger kin. When its task is canceled,
@@ -290,7 +290,7 @@ func ordinary(err error) bool {
 		case errHandshake:
 			return true
 		case *net.OpError:
-			if e.Timeout() {
+			if e.Timeout() || e.Err == io.ErrUnexpectedEOF { // TLS without a close_notify
 				return true
 			}
 		}
