@@ -221,11 +221,13 @@ func TestEdge117_ReadFull(t *testing.T) {
 			wantErr(t, name, read(), stream.ErrBusy)
 		}
 		feed(t, w, "def")
+		_, err := r.Read(ctx, p) // the first has been woken, but has not run yet
+		wantErr(t, "Read", err, stream.ErrBusy)
 		testkit.Idle(t, ctx)
 		if err := w.CloseWrite(); err != nil {
 			return err
 		}
-		_, err := busy.Await(ctx)
+		_, err = busy.Await(ctx)
 		n, eof := r.ReadFull(ctx, make([]byte, 1))
 		if n != 0 || eof != io.EOF {
 			t.Errorf("ReadFull at the end: %d, %v", n, eof)
