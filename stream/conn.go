@@ -322,33 +322,59 @@ func (c *Conn) release(dir connFlags) {
 	c.spent = 0
 }
 
-// waitReadable waits until trying to read is worthwhile.
+// waitReadable waits until trying to read is worthwhile. A parked task's stack has
+// 2 KB, and this is where it is deepest: so what need not be here is not.
 func (c *Conn) waitReadable(ctx context.Context, d *deadline) error {
-	if c.Closed() {
-		return c.opError("read", net.ErrClosed)
+	w, err := c.startReading()
+	if err != nil {
+		return err
 	}
-	w, ok := arm(&c.r, c.Loop(), (*connReader)(c))
-	if !ok {
-		return ErrBusy
-	}
-	c.wantRead()
-	c.flags |= reading
 	defer c.release(reading)
+	if d == nil && c.x == nil {
+		_, err := w.Await(ctx)
+		return err
+	}
 	return c.await(ctx, w, "read", d)
 }
 
-func (c *Conn) waitWritable(ctx context.Context, d *deadline) error {
+// startReading arms the wait of the reader, who holds the direction until release.
+func (c *Conn) startReading() (*wait, error) {
 	if c.Closed() {
-		return c.opError("write", net.ErrClosed)
+		return nil, c.opError("read", net.ErrClosed)
+	}
+	w, ok := arm(&c.r, c.Loop(), (*connReader)(c))
+	if !ok {
+		return nil, ErrBusy
+	}
+	c.wantRead()
+	c.flags |= reading
+	return w, nil
+}
+
+func (c *Conn) waitWritable(ctx context.Context, d *deadline) error {
+	w, err := c.startWriting()
+	if err != nil {
+		return err
+	}
+	defer c.release(writing)
+	if d == nil && c.x == nil {
+		_, err := w.Await(ctx)
+		return err
+	}
+	return c.await(ctx, w, "write", d)
+}
+
+func (c *Conn) startWriting() (*wait, error) {
+	if c.Closed() {
+		return nil, c.opError("write", net.ErrClosed)
 	}
 	w, ok := arm(&c.w, c.Loop(), (*connWriter)(c))
 	if !ok {
-		return ErrBusy
+		return nil, ErrBusy
 	}
 	c.wantWrite()
 	c.flags |= writing
-	defer c.release(writing)
-	return c.await(ctx, w, "write", d)
+	return w, nil
 }
 
 func (c *Conn) await(ctx context.Context, w *wait, op string, d *deadline) error {
@@ -364,6 +390,26 @@ func (w *wait) await(ctx context.Context, d *deadline) error {
 	}
 	_, err := w.Await(ctx)
 	return err
+}
+
+// WaitReadable waits until TryRead is worthwhile: until there is something to read,
+// the end, or an error; perhaps in vain. A task that has no memory of its own for
+// what it will read uses it, to hold a buffer only while there is something. Its
+// errors are those of Read.
+//
+// Cancel safety: a canceled WaitReadable has taken nothing from the stream.
+func (c *Conn) WaitReadable(ctx context.Context) error {
+	if err := c.giveWay(ctx); err != nil {
+		return err
+	}
+	if c.held(reading) {
+		return ErrBusy
+	}
+	if c.in != nil || c.readable() {
+		c.spend(0)
+		return nil
+	}
+	return c.waitReadable(ctx, nil)
 }
 
 // Readable returns what to wait for, as a task or a machine, before TryRead: it is

@@ -149,17 +149,21 @@ func (v *served) body(ctx context.Context) (err error) {
 			_ = v.c.closeFlushed() // at once, not when the loop gets round to telling of the end
 		}
 	}()
-	if t := v.s.cfg.TLS; t != nil && v.c.secure() == nil {
-		c, err := t.Server(ctx, v.c)
-		if err != nil {
-			return errHandshake{err}
-		}
-		v.c = c
-		if v.s.cfg.WhenReady {
-			return nil
+	if v.s.cfg.TLS != nil && v.c.secure() == nil {
+		if err := v.shake(ctx); err != nil || v.s.cfg.WhenReady {
+			return err
 		}
 	}
 	return v.s.handler(ctx, v.c)
+}
+
+func (v *served) shake(ctx context.Context) error {
+	c, err := v.s.cfg.TLS.Server(ctx, v.c)
+	if err != nil {
+		return errHandshake{err}
+	}
+	v.c = c
+	return nil
 }
 
 // errHandshake is a failure before the handler.

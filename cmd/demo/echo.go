@@ -137,29 +137,52 @@ func onListener(serve func(ctx context.Context, ln *stream.Listener, secure *str
 // bufferSize is what one read takes at most.
 const bufferSize = 16 << 10
 
-// echoStream runs a function for each connection. It reads like blocking code.
+// echoStream runs a function for each connection. One that is idle holds its stack,
+// of 2 KB, and no buffer: those are borrowed while there is something to read.
 func echoStream(ctx context.Context, ln *stream.Listener, secure *stream.TLS) error {
+	var free buffers
 	cfg := stream.ServeConfig{TLS: secure}
 	return cfg.Serve(ctx, ln, func(ctx context.Context, c *stream.Conn) error {
-		buf := make([]byte, bufferSize)
 		for {
-			n, err := c.Read(ctx, buf)
-			if err != nil {
-				return err // io.EOF, mostly; Serve knows what to report
-			}
-			if _, err := c.Write(ctx, buf[:n]); err != nil {
+			if err := c.WaitReadable(ctx); err != nil {
 				return err
+			}
+			buf := free.get()
+			n, err := c.TryRead(buf)
+			if err == nil {
+				_, err = c.Write(ctx, buf[:n])
+			}
+			free.put(buf)
+			if err != nil && err != stream.ErrWouldBlock {
+				return err // io.EOF, mostly; Serve knows what to report
 			}
 		}
 	})
 }
 
+// buffers are those of a loop that nobody uses now. It needs no lock: between two
+// waits nothing else runs on the loop.
+type buffers [][]byte
+
+func (b *buffers) get() []byte {
+	if n := len(*b); n > 0 {
+		buf := (*b)[n-1]
+		*b = (*b)[:n-1]
+		return buf
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) put(buf []byte) { *b = append(*b, buf) }
+
 // echoWhenReady runs a function only while a connection has something to read:
 // one that is idle has neither a stack nor a buffer.
 func echoWhenReady(ctx context.Context, ln *stream.Listener, secure *stream.TLS) error {
+	var free buffers
 	cfg := stream.ServeConfig{WhenReady: true, TLS: secure}
 	return cfg.Serve(ctx, ln, func(ctx context.Context, c *stream.Conn) error {
-		buf := make([]byte, bufferSize)
+		buf := free.get()
+		defer func() { free.put(buf) }()
 		for {
 			n, err := c.TryRead(buf)
 			if errors.Is(err, stream.ErrWouldBlock) {
