@@ -26,9 +26,9 @@
 // # Executors
 //
 // A [Pool] has goroutines, a limited number of them. A [Lane] is a part of a pool
-// with a limit of its own, for jobs that must not keep others waiting. What a
-// package needs of an executor is the interface; whoever hands in a job has the
-// choice.
+// with a limit of its own, for jobs that must not keep others waiting. A
+// [ProcessPool] has processes, for functions that were registered. What a package
+// needs of an executor is the interface; whoever hands in a job has the choice.
 //
 // # The context of a job
 //
@@ -78,7 +78,8 @@ var (
 	ErrGoexit = errors.New("executor: job called runtime.Goexit")
 
 	// ErrBroken is the failure of jobs handed to a pool whose Config.Init has
-	// failed, and of those that waited in it then. The error of Init is in it.
+	// failed, and of those that waited in it then. The error of Init is in it. So it is
+	// of a ProcessPool that is Strict and has lost a worker.
 	// (concurrent.futures: BrokenExecutor)
 	ErrBroken = errors.New("executor: pool is broken")
 
@@ -97,7 +98,8 @@ func (timeoutError) Error() string        { return "executor: timeout" }
 func (timeoutError) Timeout() bool        { return true }
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// An Executor runs jobs: a [Pool], a [Lane] of one, or what embeds them. Its
+// An Executor runs jobs: a [Pool], a [Lane] of one, a [ProcessPool], or what embeds
+// them. Its
 // methods may be called from any goroutine. Jobs are handed to it by functions of
 // this package, because methods cannot have type parameters: [Submit] and [DoIn]
 // on a loop, [Go] and [Map] anywhere. (concurrent.futures: Executor)
@@ -138,7 +140,7 @@ func Submit[T any](l *loop.Loop, ex Executor, fn func(ctx context.Context) (T, e
 	if n == nil {
 		n = Default(l).lane()
 	}
-	return start(context.Background(), l, n, fn, false)
+	return start(context.Background(), l, n, fn, pcOf(fn), false)
 }
 
 // Do runs fn on the loop's [Default] pool and suspends the calling task until it
@@ -155,6 +157,11 @@ func Do[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) (T,
 
 // DoIn is [Do] on the executor ex; nil is the loop's [Default] pool.
 func DoIn[T any](ctx context.Context, ex Executor, fn func(ctx context.Context) (T, error)) (T, error) {
+	return do(ctx, ex, fn, pcOf(fn))
+}
+
+// do is DoIn; entry names the job.
+func do[T any](ctx context.Context, ex Executor, fn func(ctx context.Context) (T, error), entry uintptr) (T, error) {
 	t := park.From(ctx, "executor: Do")
 	if ctx != context.Context(t) || t.Env().Scope != nil {
 		// A scope that has ended already must not start anything.
@@ -167,7 +174,7 @@ func DoIn[T any](ctx context.Context, ex Executor, fn func(ctx context.Context) 
 	if n == nil {
 		n = Default(t.Loop()).lane()
 	}
-	return start(env.Vars(ctx, t.Env()), t.Loop(), n, fn, true).Await(ctx)
+	return start(env.Vars(ctx, t.Env()), t.Loop(), n, fn, entry, true).Await(ctx)
 }
 
 // With makes a pool, calls fn with it, and shuts it down. If fn returns nil, With

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,7 +25,13 @@ import (
 	"github.com/eddyloop/eddy/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runHelper(os.Getenv("EDDY_TEST_HELPER"))
+	// A worker under -race would take a second to exit.
+	_ = os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	executor.WorkerMain() // the workers of the tests of ProcessPool are this test
+	goleak.VerifyTestMain(m)
+}
 
 // A gate is what a blocked job waits for; it says when the job has come to it.
 type gate struct{ arrived, open chan struct{} }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,7 @@ func Go[T any](ex Executor, fn func(ctx context.Context) (T, error)) *Job[T] {
 	case fn == nil:
 		panic("executor: job without a function")
 	}
-	return hand(context.Background(), laneOf(ex), fn, reflect.ValueOf(fn).Pointer(), false)
+	return hand(context.Background(), laneOf(ex), fn, pcOf(fn), false)
 }
 
 // hand hands fn to n. entry names the job; wait lets it into a queue that is full.

@@ -21,13 +21,18 @@ type loopJob[T any] struct {
 	err   error
 }
 
-// start hands fn to n. wait lets it into a queue that is full.
-func start[T any](values context.Context, l *loop.Loop, n *Lane, fn func(ctx context.Context) (T, error), wait bool) *future.Future[T] {
+// pcOf returns what names a job with fn, 0 without fn.
+func pcOf[T any](fn func(ctx context.Context) (T, error)) uintptr {
+	return reflect.ValueOf(fn).Pointer()
+}
+
+// start hands fn to n. entry names the job; wait lets it into a queue that is full.
+func start[T any](values context.Context, l *loop.Loop, n *Lane, fn func(ctx context.Context) (T, error), entry uintptr, wait bool) *future.Future[T] {
 	if fn == nil {
 		panic("executor: job without a function")
 	}
 	l.CheckGoroutine("executor.Submit")
-	j := &loopJob[T]{fn: fn, entry: reflect.ValueOf(fn).Pointer()}
+	j := &loopJob[T]{fn: fn, entry: entry}
 	j.self, j.lane, j.values = j, n, values
 	future.Init(&j.fut, l, j)
 	if err := n.add(&j.job, wait); err != nil {

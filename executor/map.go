@@ -52,17 +52,18 @@ func (e *MapError) Unwrap() error { return e.Err }
 // callback: there, use aiter.Map with Do. In a job of ex, hand on the job's ctx to
 // have [ErrDeadlock] found. (concurrent.futures: Executor.map)
 func Map[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig) iter.Seq2[R, error] {
-	return newMap(ctx, ex, seq, fn, cfg, false)
+	return newMap(ctx, ex, seq, fn, reflect.ValueOf(fn).Pointer(), cfg, false)
 }
 
 // MapUnordered is [Map] with the results in the order in which jobs end; those of
 // one chunk stay together. The first error to occur ends the sequence, after the
 // results of jobs that ended before. (multiprocessing: imap_unordered)
 func MapUnordered[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig) iter.Seq2[R, error] {
-	return newMap(ctx, ex, seq, fn, cfg, true)
+	return newMap(ctx, ex, seq, fn, reflect.ValueOf(fn).Pointer(), cfg, true)
 }
 
-func newMap[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), cfg MapConfig, unordered bool) iter.Seq2[R, error] {
+// newMap is Map or MapUnordered; entry names the jobs.
+func newMap[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func(ctx context.Context, v T) (R, error), entry uintptr, cfg MapConfig, unordered bool) iter.Seq2[R, error] {
 	switch {
 	case laneOf(ex) == nil:
 		panic("executor: Map without an executor: only a loop has a default one")
@@ -74,7 +75,7 @@ func newMap[T, R any](ctx context.Context, ex Executor, seq iter.Seq[T], fn func
 	return func(yield func(R, error) bool) {
 		mayBlock(ctx, "executor: Map")
 		m := &mapping[T, R]{
-			ctx: ctx, lane: laneOf(ex), fn: fn, entry: reflect.ValueOf(fn).Pointer(),
+			ctx: ctx, lane: laneOf(ex), fn: fn, entry: entry,
 			yield: yield, size: max(cfg.Chunk, 1), most: cfg.Buffer,
 		}
 		if m.most == 0 {

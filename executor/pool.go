@@ -73,6 +73,8 @@ type Pool struct {
 	base time.Time // what clocks count from
 	main Lane
 
+	procs *ProcessPool // whose places these are; nil: a pool of its own
+
 	mu    sync.Mutex
 	lanes []*Lane // all but main, in the order made
 }
