@@ -194,7 +194,7 @@ func TestReaderAndWriterOfOneDescriptor(t *testing.T) {
 	}
 }
 
-func TestASecondReaderReplacesTheFirst(t *testing.T) {
+func TestEdge126_ASecondReaderReplacesTheFirst(t *testing.T) {
 	l := real(t)
 	a, b := pair(t)
 	write(t, b, "x")
