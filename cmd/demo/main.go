@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/eddyloop/eddy/executor"
 )
 
 // A command is a demo. run returns the exit status.
@@ -29,10 +31,15 @@ func commands() []command {
 		{"proxy", "-to HOST:PORT [-addr HOST:PORT] [-rate BYTES]", "a TCP proxy that can be slow, with an account of each connection", runProxy},
 		{"run", "[-timeout D] [-grace D] COMMAND [ARGUMENTS]", "run a command, show what it prints line by line, end it when its time is up", runRun},
 		{"cutlery", "[N]", "10 robots pass knives and forks around, with tasks and with goroutines; none may be missing", runCutlery},
+		{"procpool", "[-jobs N] [-kills N]", "jobs in worker processes, some of which are killed with kill -9; every job is accounted for", runProcpool},
+		{"sums", "[-times N]", "long sums with a pool of goroutines and with a pool of processes, with times", runSums},
 	}
 }
 
-func main() { os.Exit(dispatch(os.Args[1:])) }
+func main() {
+	executor.WorkerMain() // this program is also its own worker processes
+	os.Exit(dispatch(os.Args[1:]))
+}
 
 func dispatch(args []string) int {
 	if len(args) == 0 {
