@@ -4,6 +4,7 @@ package executor_test
 
 import (
 	"context"
+	"iter"
 	"runtime"
 	"syscall"
 	"testing"
@@ -93,29 +94,63 @@ func BenchmarkProcessMap(b *testing.B) {
 	}
 }
 
-// BenchmarkProcessCPU has all workers at calls that compute for 10 ms each, in
-// processor time of the worker. busy/P is how much processor time the workers had, measured
-// when they are reaped, in terms of all processors for the whole time; work/P is how
-// much of it were calls.
+// BenchmarkProcessCPU has as many workers as processors at calls that compute, each
+// for about 10 ms. goroutines/op is the time that the goroutines of a Pool take for
+// the same, in turns with the processes, so that neighbors disturb both alike; the
+// share of processes is that divided by theirs. busy/P is the processor time of the
+// workers in terms of all processors for the whole time: it needs a machine that does
+// nothing else.
 func BenchmarkProcessCPU(b *testing.B) {
 	const each = 10 * time.Millisecond
 	p := benchPool(b, executor.ProcessConfig{})
+	threads := executor.New(executor.Config{Limit: runtime.GOMAXPROCS(0)})
+	loops := loopsIn(b, each)
 	before := childrenTime(b)
+	var theirs, ours time.Duration
 	b.ResetTimer()
-	began := time.Now()
-	for _, err := range procSpin.Map(context.Background(), p, repeat(each, b.N), executor.MapConfig{}) {
-		if err != nil {
-			b.Fatal(err)
-		}
+	for left := b.N; left > 0; {
+		n := min(left, 50)
+		left -= n
+		ours += timeOf(b, procLoop.Map(context.Background(), p, repeat(loops, n), executor.MapConfig{}))
+		theirs += timeOf(b, executor.Map(context.Background(), threads, repeat(loops, n), loopFor, executor.MapConfig{}))
 	}
-	wall := time.Since(began)
 	b.StopTimer()
 	if err := p.Shutdown(context.Background()); err != nil {
 		b.Fatal(err)
 	}
 	procs := float64(min(runtime.GOMAXPROCS(0), runtime.NumCPU()))
-	b.ReportMetric((childrenTime(b)-before).Seconds()/wall.Seconds()/procs, "busy/P")
-	b.ReportMetric(float64(b.N)*each.Seconds()/wall.Seconds()/procs, "work/P")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(ours.Nanoseconds())/float64(b.N), "processes/op")
+	b.ReportMetric(float64(theirs.Nanoseconds())/float64(b.N), "goroutines/op")
+	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "share")
+	b.ReportMetric((childrenTime(b)-before).Seconds()/ours.Seconds()/procs, "busy/P")
+}
+
+// timeOf returns how long a Map takes.
+func timeOf(b *testing.B, seq iter.Seq2[int, error]) time.Duration {
+	b.Helper()
+	began := time.Now()
+	for _, err := range seq {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(began)
+}
+
+// loopsIn returns an argument of loopFor that takes d, if nobody disturbs it.
+func loopsIn(b *testing.B, d time.Duration) int {
+	b.Helper()
+	const loops = 1 << 22
+	best := time.Hour
+	for range 10 {
+		began := time.Now()
+		if _, err := loopFor(context.Background(), loops); err != nil {
+			b.Fatal(err)
+		}
+		best = min(best, time.Since(began))
+	}
+	return int(float64(loops) * float64(d) / float64(best))
 }
 
 func childrenTime(b *testing.B) time.Duration {

@@ -126,6 +126,7 @@ var (
 		}
 		return n, nil
 	})
+	procLoop = executor.Register("loop", loopFor)
 	// procOnce dies unless the file is there, and makes it.
 	procOnce = executor.Register("once", func(_ context.Context, path string) (int, error) {
 		if _, err := os.Stat(path); err != nil {
@@ -171,6 +172,17 @@ var initArg string // of a worker
 type deafArg struct {
 	Path string
 	D    time.Duration
+}
+
+// loopFor computes.
+func loopFor(_ context.Context, n int) (int, error) {
+	x := 1
+	for range n {
+		x ^= x << 13
+		x ^= int(uint(x) >> 7)
+		x ^= x << 17
+	}
+	return x, nil
 }
 
 //go:noinline
