@@ -45,36 +45,57 @@ func TestMap(t *testing.T) {
 		unordered []string
 	}{
 		{"nothing", ready(), 2, nil, []string{"0s end"}, []string{"0s end"}},
-		{"one at a time", ready(3, 1, 2), 1, nil,
+		{
+			"one at a time", ready(3, 1, 2), 1, nil,
 			[]string{"3s r3", "4s r1", "6s r2", "6s end"},
-			[]string{"3s r3", "4s r1", "6s r2", "6s end"}},
-		{"two at a time", ready(3, 1, 2), 2, nil,
+			[]string{"3s r3", "4s r1", "6s r2", "6s end"},
+		},
+		{
+			"two at a time", ready(3, 1, 2), 2, nil,
 			[]string{"3s r3", "3s r1", "5s r2", "5s end"},
-			[]string{"1s r1", "3s r3", "3s r2", "3s end"}},
-		{"all at a time", ready(3, 1, 2), 0, nil,
+			[]string{"1s r1", "3s r3", "3s r2", "3s end"},
+		},
+		{
+			"all at a time", ready(3, 1, 2), 0, nil,
 			[]string{"3s r3", "3s r1", "3s r2", "3s end"},
-			[]string{"1s r1", "2s r2", "3s r3", "3s end"}},
-		{"fn that does not wait", ready(0, 0, 0), 2, nil,
+			[]string{"1s r1", "2s r2", "3s r3", "3s end"},
+		},
+		{
+			"fn that does not wait", ready(0, 0, 0), 2, nil,
 			[]string{"0s r0", "0s r0", "0s r0", "0s end"},
-			[]string{"0s r0", "0s r0", "0s r0", "0s end"}},
-		{"fn fails", ready(3, 2, 1, 5), 0, boom,
+			[]string{"0s r0", "0s r0", "0s r0", "0s end"},
+		},
+		{
+			"fn fails", ready(3, 2, 1, 5), 0, boom,
 			[]string{"3s r3", "3s boom", "3s end"},
-			[]string{"1s r1", "2s boom", "2s end"}},
-		{"fn fails, one at a time", ready(3, 2, 1, 5), 1, boom,
+			[]string{"1s r1", "2s boom", "2s end"},
+		},
+		{
+			"fn fails, one at a time", ready(3, 2, 1, 5), 1, boom,
 			[]string{"3s r3", "5s boom", "5s end"},
-			[]string{"3s r3", "5s boom", "5s end"}},
-		{"src fails", aiter.Ready(failing(errBoom, 3, 1)), 0, nil,
+			[]string{"3s r3", "5s boom", "5s end"},
+		},
+		{
+			"src fails", aiter.Ready(failing(errBoom, 3, 1)), 0, nil,
 			[]string{"3s r3", "3s r1", "3s boom", "3s end"},
-			[]string{"0s boom", "0s end"}},
-		{"src panics", func(context.Context) iter.Seq2[int, error] { panic("oh") }, 0, nil,
+			[]string{"0s boom", "0s end"},
+		},
+		{
+			"src panics", func(context.Context) iter.Seq2[int, error] { panic("oh") }, 0, nil,
 			[]string{"0s panic: oh", "0s end"},
-			[]string{"0s panic: oh", "0s end"}},
-		{"src is canceled", aiter.Ready(failing[int](&future.CanceledError{Cause: errBoom}, 1)), 0, nil,
+			[]string{"0s panic: oh", "0s end"},
+		},
+		{
+			"src is canceled", aiter.Ready(failing[int](&future.CanceledError{Cause: errBoom}, 1)), 0, nil,
 			[]string{"1s r1", "1s canceled boom", "1s end"},
-			[]string{"0s canceled boom", "0s end"}},
-		{"fn is canceled", ready(1, 2, 3), 0, map[int]error{2: &future.CanceledError{Cause: errBoom}},
+			[]string{"0s canceled boom", "0s end"},
+		},
+		{
+			"fn is canceled", ready(1, 2, 3), 0,
+			map[int]error{2: &future.CanceledError{Cause: errBoom}},
 			[]string{"1s r1", "2s canceled boom", "2s end"},
-			[]string{"1s r1", "2s canceled boom", "2s end"}},
+			[]string{"1s r1", "2s canceled boom", "2s end"},
+		},
 	} {
 		for _, m := range []struct {
 			name string
@@ -180,8 +201,10 @@ func TestMerge(t *testing.T) {
 		want []string
 	}{
 		{"nothing", func(*journal) []aiter.Source[int] { return nil }, []string{"0s end"}},
-		{"one", func(*journal) []aiter.Source[int] { return []aiter.Source[int]{ready(1, 2, 3)} },
-			[]string{"0s 1", "0s 2", "0s 3", "0s end"}},
+		{
+			"one", func(*journal) []aiter.Source[int] { return []aiter.Source[int]{ready(1, 2, 3)} },
+			[]string{"0s 1", "0s 2", "0s 3", "0s end"},
+		},
 		{"as they come", func(j *journal) []aiter.Source[int] {
 			return []aiter.Source[int]{every(j, "a", 2*s, 3), every(j, "b", 3*s, 2), ready(7, 8)}
 		}, []string{"0s 7", "0s 8", "2s 0", "3s 0", "4s 1", "6s b ended", "6s 1", "6s a ended", "6s 2", "6s end"}},

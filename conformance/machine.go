@@ -86,12 +86,12 @@ type machine struct {
 	nops  int
 	idles int
 
-	slots   map[string]*task.Task[any] // body -> its latest task
-	tasks   []*task.Task[any]          // of bodies, oldest first; nil while the first step of an eager one runs
-	names   map[uint64]string
-	named   map[string]*task.Task[any]
-	counts  map[string]int
-	main    *task.Task[any]
+	slots  map[string]*task.Task[any] // body -> its latest task
+	tasks  []*task.Task[any]          // of bodies, oldest first; nil while the first step of an eager one runs
+	names  map[uint64]string
+	named  map[string]*task.Task[any]
+	counts map[string]int
+	main   *task.Task[any]
 
 	objs     map[string]*object
 	handles  map[string]*loop.Handle
@@ -101,7 +101,7 @@ type machine struct {
 	kept     []any  // futures that were replaced: nothing is collected before the end
 	label    string // of the callback that runs
 	silent   bool   // the trace is complete
-	bug      error // the machine's own, or a panic of eddy
+	bug      error  // the machine's own, or a panic of eddy
 }
 
 // An object is one of objs; one field is set.

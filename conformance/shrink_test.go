@@ -63,18 +63,24 @@ func TestShrink(t *testing.T) {
 		want    string
 	}{
 		{"anything", func(*Program) bool { return true }, program("", `"main":[]`)},
-		{"mode and eager", func(p *Program) bool { return p.Mode == "run" && p.Eager },
-			`{"id":9,"mode":"run","eager":true,"objs":{},"bodies":{"main":[]}}`},
+		{
+			"mode and eager", func(p *Program) bool { return p.Mode == "run" && p.Eager },
+			`{"id":9,"mode":"run","eager":true,"objs":{},"bodies":{"main":[]}}`,
+		},
 		{"an op in an op", hasInside("timeout", "notify"), program(`"c0":{"kind":"cond"}`, `"main":[["timeout",null,[["notify","c0",0]]]]`)},
-		{"an op in a callback", hasInside("on_done", "put_nowait"),
-			program(`"q0":{"kind":"queue"},"f0":{"kind":"future"}`, `"main":[["on_done",["f","f0"],"k",[["put_nowait","q0",0]]]]`)},
+		{
+			"an op in a callback", hasInside("on_done", "put_nowait"),
+			program(`"q0":{"kind":"queue"},"f0":{"kind":"future"}`, `"main":[["on_done",["f","f0"],"k",[["put_nowait","q0",0]]]]`),
+		},
 		{"an op in a handler", hasInside("try", "sleep"), program("", `"main":[],"a":[["try",[],[["error",[["sleep",0]],"swallow"]],[]]]`)},
 		{"a block without its op", hasInside("", "raise"), program("", `"main":[],"a":[["raise","k"]]`)},
 		{"an object", func(p *Program) bool { return slices.ContainsFunc(p.Objs, func(o Obj) bool { return o.Kind == "sem" }) }, program(`"s0":{"kind":"sem"}`, `"main":[]`)},
-		{"a value", func(p *Program) bool {
-			return strings.Contains(p.String(), `["return",`) && !strings.Contains(p.String(), `["return",0]`)
+		{
+			"a value", func(p *Program) bool {
+				return strings.Contains(p.String(), `["return",`) && !strings.Contains(p.String(), `["return",0]`)
+			},
+			program("", `"main":[],"b":[["return",1]]`),
 		},
-			program("", `"main":[],"b":[["return",1]]`)},
 		{"what happens", traceHas("error E(k)"), program("", `"main":[["spawn","a"]],"a":[["raise","k"]]`)},
 		{"a body in between", traceHas("c.1 < sleep"), program("", `"main":[["gather",[["b","c"]],false]],"c":[["sleep",0]]`)},
 		{"when it happens", traceHas("3 a.1 < sleep"), program("", `"main":[["spawn","a"]],"a":[["sleep",3]]`)},

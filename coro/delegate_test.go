@@ -248,10 +248,16 @@ func TestDelegateSeq(t *testing.T) {
 		{"to the end", func(c *echo) string {
 			return said(c.Send("dropped")) + ", " + said(c.Next()) + ", " + said(c.Next())
 		}, []string{"yield 1", "yield 2, yield 3, end", "seq ended"}, "result done"},
-		{"Throw", func(c *echo) string { return said(c.Throw(errTest)) },
-			[]string{"yield 1", "end", "seq ended"}, "error: thrown"},
-		{"Close", func(c *echo) string { return fmt.Sprint("closed ", c.Close()) },
-			[]string{"yield 1", "closed <nil>", "seq ended"}, "error: coro: closed"},
+		{
+			"Throw", func(c *echo) string { return said(c.Throw(errTest)) },
+			[]string{"yield 1", "end", "seq ended"},
+			"error: thrown",
+		},
+		{
+			"Close", func(c *echo) string { return fmt.Sprint("closed ", c.Close()) },
+			[]string{"yield 1", "closed <nil>", "seq ended"},
+			"error: coro: closed",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ended := 0
@@ -375,10 +381,16 @@ func TestAGeneratorMayAwait(t *testing.T) {
 					break
 				}
 			}, []string{"1s made 0", "1s told coro: closed", "2s cleaned up"}, "error: coro: closed"},
-			{"Throw", func(c *echo) { c.Next(); c.Throw(errTest) },
-				[]string{"1s made 0", "1s told thrown", "2s cleaned up"}, "error: thrown"},
-			{"Close", func(c *echo) { c.Next(); _ = c.Close() },
-				[]string{"1s made 0", "1s told coro: closed", "2s cleaned up"}, "error: coro: closed"},
+			{
+				"Throw", func(c *echo) { c.Next(); c.Throw(errTest) },
+				[]string{"1s made 0", "1s told thrown", "2s cleaned up"},
+				"error: thrown",
+			},
+			{
+				"Close", func(c *echo) { c.Next(); _ = c.Close() },
+				[]string{"1s made 0", "1s told coro: closed", "2s cleaned up"},
+				"error: coro: closed",
+			},
 		} {
 			t.Run(tt.name+shape.name, func(t *testing.T) {
 				for _, locked := range []bool{false, true} {

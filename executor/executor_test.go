@@ -698,7 +698,7 @@ func TestTimedShutdown(t *testing.T) {
 // Nothing is left when Run returns: main's TestMain looks for goroutines.
 func TestDefaultPool(t *testing.T) {
 	var started, ended, queued atomic.Int32
-	var limit = min(32, runtime.NumCPU()+4)
+	limit := min(32, runtime.NumCPU()+4)
 	err := task.RunConfig(context.Background(), loop.Config{
 		OnError: func(e *loop.CallError) { t.Error(e) },
 	}, func(ctx context.Context) error {

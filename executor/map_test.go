@@ -298,8 +298,10 @@ func TestMapUnorderedIsLazyAndComplete(t *testing.T) {
 		cfg  executor.MapConfig
 		most int // values read ahead of the results
 	}{
-		{executor.MapConfig{}, 6}, {executor.MapConfig{Buffer: 1}, 1},
-		{executor.MapConfig{Chunk: 7, Buffer: 3}, 21}, {executor.MapConfig{Chunk: 1000}, 500},
+		{executor.MapConfig{}, 6},
+		{executor.MapConfig{Buffer: 1}, 1},
+		{executor.MapConfig{Chunk: 7, Buffer: 3}, 21},
+		{executor.MapConfig{Chunk: 1000}, 500},
 	} {
 		read := 0
 		var got, want []int

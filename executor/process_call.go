@@ -82,7 +82,10 @@ func (c *pcall) run(ctx context.Context) error {
 	p := c.p
 	for tries, again := 0, false; ; again = true {
 		w, err := p.place(ctx, c, again)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctxError(ctx)
+		case err != nil:
 			return err
 		}
 		e := c.call(ctx, w)

@@ -77,6 +77,7 @@ var (
 			panic(fmt.Errorf("wrapped: %w", errKnown))
 		case "nil map":
 			var m map[string]int
+			//lint:ignore SA5000 it panics
 			m[how] = 1
 		case "goexit":
 			runtime.Goexit()

@@ -29,9 +29,7 @@ func WorkerMain() {
 		return
 	}
 	_ = os.Unsetenv(workerEnv) // processes that functions start are no workers
-	if err := serveProcess(); err != nil {
-		fmt.Fprintln(os.Stderr, "executor: worker process:", err)
-	}
+	fmt.Fprintln(os.Stderr, "executor: worker process:", serveProcess())
 	os.Exit(1)
 }
 
@@ -60,7 +58,7 @@ type request struct {
 
 // serveProcess serves until the pool's end of the pipe is closed, and then ends the
 // process, whatever that is doing: either it has nothing to do, or the pool's process
-// has gone.
+// has gone. It returns only why it cannot serve.
 func serveProcess() error {
 	in, err := channel(workerIn, "requests")
 	if err != nil {

@@ -356,6 +356,7 @@ func TestProcessDeaths(t *testing.T) {
 			if !errors.Is(err, executor.ErrWorkerDied) || !errors.As(err, &died) || died.PID == 0 || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("error is %v, want ErrWorkerDied with %q", err, tt.text)
 			}
+			checkJob(t, procDouble.Go(p, 1), 2) // bad may have been the last
 			if s := p.ProcessStats(); s.Started != 2 || s.Died != 1 {
 				t.Errorf("stats %+v", s)
 			}

@@ -17,8 +17,10 @@ import (
 // generator by passing through it.
 func TestEdge029_AnyErrorButNilIsAFailure(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
-		for _, want := range []error{errBoom, io.EOF, coro.ErrClosed, coro.ErrGoexit, context.Canceled,
-			context.DeadlineExceeded, task.ErrTimeout, future.ErrNotDone, errors.Join(errBoom, &future.CanceledError{})} {
+		for _, want := range []error{
+			errBoom, io.EOF, coro.ErrClosed, coro.ErrGoexit, context.Canceled,
+			context.DeadlineExceeded, task.ErrTimeout, future.ErrNotDone, errors.Join(errBoom, &future.CanceledError{}),
+		} {
 			f, p := future.New[int](l)
 			if !p.Fail(want) || f.State() != future.Failed {
 				t.Errorf("%v: %v", want, f)

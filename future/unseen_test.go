@@ -28,8 +28,10 @@ func TestEdge031_UnseenFailureIsReportedAtCloseOnce(t *testing.T) {
 		p.Fail(fmt.Errorf("last"))
 		l.OnClose(func(context.Context) error { runtime.KeepAlive(keep); runtime.KeepAlive(f); return nil })
 	})
-	want := []string{"result never retrieved : f0", "result never retrieved : f1", "result never retrieved : f2",
-		"result never retrieved fetch: boom", "result never retrieved : last"}
+	want := []string{
+		"result never retrieved : f0", "result never retrieved : f1", "result never retrieved : f2",
+		"result never retrieved fetch: boom", "result never retrieved : last",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("reported %q, want %q", got, want)
 	}

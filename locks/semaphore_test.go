@@ -211,7 +211,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 	run(t, func(ctx context.Context) {
 		s := locks.NewSemaphore(0)
 		var j journal
-		a := j.Logs(ctx, "a", s.Acquire)
+		j.Logs(ctx, "a", s.Acquire)
 		yield(ctx, 1)
 		s.Release()
 		s.Release()
@@ -224,7 +224,7 @@ func TestEdge096_LockedWhileOthersWait(t *testing.T) {
 		}
 		must(t, s.Acquire(ctx))
 		// Those who wait but are canceled do not count.
-		a = j.Logs(ctx, "b", s.Acquire)
+		a := j.Logs(ctx, "b", s.Acquire)
 		yield(ctx, 1)
 		a.Cancel(errBoom)
 		s.Release()

@@ -228,8 +228,7 @@ func TestAReaderRemovedOrReplacedInTheSameBatchIsNotCalled(t *testing.T) {
 			write(t, d, "x")
 			called := 0
 			// Whichever is called first ends the other: both are in the batch.
-			var both func(me, other int) func()
-			both = func(me, other int) func() {
+			both := func(me, other int) func() {
 				return func() {
 					called++
 					tt.end(t, l, other)

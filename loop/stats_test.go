@@ -194,8 +194,7 @@ func TestStatsCount(t *testing.T) {
 func TestTraceTellsOfWaiting(t *testing.T) {
 	var waits []time.Duration
 	wakes := 0
-	var l *loop.Loop
-	l = open(t, loop.Config{Trace: &loop.Trace{
+	l := open(t, loop.Config{Trace: &loop.Trace{
 		Wait: func(d time.Duration) { waits = append(waits, d) },
 		Wake: func(ready int) {
 			wakes++

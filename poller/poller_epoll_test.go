@@ -26,7 +26,11 @@ func TestMillisRoundUp(t *testing.T) {
 		d    time.Duration
 		want int
 	}{
-		{-1, -1}, {0, 0}, {1, 1}, {time.Millisecond, 1}, {time.Millisecond + 1, 2},
+		{-1, -1},
+		{0, 0},
+		{1, 1},
+		{time.Millisecond, 1},
+		{time.Millisecond + 1, 2},
 		{1e6 * time.Second, 1e9},
 	} {
 		if got := poller.Millis(tt.d); got != tt.want {

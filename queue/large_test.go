@@ -51,8 +51,10 @@ func TestLargeCrowd(t *testing.T) {
 				_, _ = q.Get(ctx)
 			}
 		}, "ok"},
-		{"joiners", func(q *queue.Queue[int]) func(ctx context.Context) error { return q.Join }, true,
-			func(ctx context.Context, q *queue.Queue[int], ts []*task.Task[struct{}]) { q.Done() }, "ok"},
+		{
+			"joiners", func(q *queue.Queue[int]) func(ctx context.Context) error { return q.Join }, true,
+			func(ctx context.Context, q *queue.Queue[int], ts []*task.Task[struct{}]) { q.Done() }, "ok",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			run(t, func(ctx context.Context) {

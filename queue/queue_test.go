@@ -412,12 +412,18 @@ func TestScopesAroundGetPutJoin(t *testing.T) {
 		wake func(q *queue.Queue[int])
 		full bool
 	}{
-		{"Get", func(ctx context.Context, q *queue.Queue[int]) error { _, err := q.Get(ctx); return err },
-			func(q *queue.Queue[int]) { _ = q.TryPut(1) }, false},
-		{"Put", func(ctx context.Context, q *queue.Queue[int]) error { return q.Put(ctx, 2) },
-			func(q *queue.Queue[int]) { _, _ = q.TryGet() }, true},
-		{"Join", func(ctx context.Context, q *queue.Queue[int]) error { return q.Join(ctx) },
-			func(q *queue.Queue[int]) { q.Done() }, true},
+		{
+			"Get", func(ctx context.Context, q *queue.Queue[int]) error { _, err := q.Get(ctx); return err },
+			func(q *queue.Queue[int]) { _ = q.TryPut(1) }, false,
+		},
+		{
+			"Put", func(ctx context.Context, q *queue.Queue[int]) error { return q.Put(ctx, 2) },
+			func(q *queue.Queue[int]) { _, _ = q.TryGet() }, true,
+		},
+		{
+			"Join", func(ctx context.Context, q *queue.Queue[int]) error { return q.Join(ctx) },
+			func(q *queue.Queue[int]) { q.Done() }, true,
+		},
 	} {
 		for _, level := range []bool{true, false} {
 			for _, late := range []time.Duration{-1, 1} {

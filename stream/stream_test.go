@@ -441,8 +441,13 @@ func TestDialErrors(t *testing.T) {
 			t.Errorf("error %#v", err)
 		}
 		for _, tt := range []struct{ network, addr string }{
-			{"udp", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:99999"}, {"tcp", "127.0.0.1:no-such-service"},
-			{"tcp6", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp", "no-such-host.invalid:1"},
+			{"udp", "127.0.0.1:1"},
+			{"tcp", "127.0.0.1"},
+			{"tcp", "127.0.0.1:99999"},
+			{"tcp", "127.0.0.1:no-such-service"},
+			{"tcp6", "127.0.0.1:1"},
+			{"tcp4", "[::1]:1"},
+			{"tcp", "no-such-host.invalid:1"},
 		} {
 			if c, err := stream.Dial(ctx, tt.network, tt.addr); !errors.As(err, &oe) {
 				t.Errorf("Dial(%q, %q) = %v, %v; want an OpError", tt.network, tt.addr, c, err)
@@ -809,8 +814,7 @@ func TestServe(t *testing.T) {
 					cancel()
 					sctx = ctx
 				}
-				srv := task.Go(ctx, func(context.Context) error { return nil })
-				srv = task.Go(sctx, func(ctx context.Context) error {
+				srv := task.Go(sctx, func(ctx context.Context) error {
 					return ln.Serve(ctx, func(ctx context.Context, c *stream.Conn) error {
 						defer func() { ended++ }()
 						err := echo(ctx, c)
@@ -995,8 +999,10 @@ func TestNetConn(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					resp := http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Request: req, ContentLength: -1,
-						TransferEncoding: []string{"chunked"}, Body: io.NopCloser(strings.NewReader(req.URL.Path + " " + string(body)))}
+					resp := http.Response{
+						StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Request: req, ContentLength: -1,
+						TransferEncoding: []string{"chunked"}, Body: io.NopCloser(strings.NewReader(req.URL.Path + " " + string(body))),
+					}
 					if err := resp.Write(nc); err != nil {
 						return err
 					}

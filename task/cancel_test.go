@@ -198,7 +198,8 @@ func TestEdge044_EveryCancelCounts(t *testing.T) {
 			return nil
 		})
 		yield(ctx, 1)
-		if !a.Cancel(nil) || !a.Cancel(nil) || a.Canceling() != 2 {
+		first, second := a.Cancel(nil), a.Cancel(nil)
+		if !first || !second || a.Canceling() != 2 {
 			t.Errorf("canceling %d, want 2", a.Canceling())
 		}
 		_, _ = a.Await(ctx)

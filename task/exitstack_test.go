@@ -146,14 +146,30 @@ func TestExitsOfACanceledTask(t *testing.T) {
 		log     []string
 	}{
 		{"not canceled", nil, nil, "ok", future.Resolved, []string{"4s sees ok", "5s exit: ok", "6s exit: ok"}},
-		{"canceled once", []time.Duration{2 * time.Second}, nil, "Canceled(boom)", future.Canceled,
-			[]string{"2s sees Canceled(boom)", "3s exit: ok", "4s exit: ok"}},
-		{"and an exit fails", []time.Duration{2 * time.Second}, errClose, "Canceled(boom)+close failed", future.Failed,
-			[]string{"2s sees Canceled(boom)", "3s exit: ok", "4s exit: ok"}},
-		{"again in the first exit", []time.Duration{2 * time.Second, 2500 * time.Millisecond}, nil, "Canceled(boom)", future.Canceled,
-			[]string{"2s sees Canceled(boom)", "2.5s exit: Canceled(boom)", "3.5s exit: ok"}},
-		{"in an exit only", []time.Duration{4500 * time.Millisecond}, nil, "Canceled(boom)", future.Canceled,
-			[]string{"4s sees ok", "4.5s exit: Canceled(boom)", "5.5s exit: ok"}},
+		{
+			"canceled once",
+			[]time.Duration{2 * time.Second},
+			nil, "Canceled(boom)", future.Canceled,
+			[]string{"2s sees Canceled(boom)", "3s exit: ok", "4s exit: ok"},
+		},
+		{
+			"and an exit fails",
+			[]time.Duration{2 * time.Second},
+			errClose, "Canceled(boom)+close failed", future.Failed,
+			[]string{"2s sees Canceled(boom)", "3s exit: ok", "4s exit: ok"},
+		},
+		{
+			"again in the first exit",
+			[]time.Duration{2 * time.Second, 2500 * time.Millisecond},
+			nil, "Canceled(boom)", future.Canceled,
+			[]string{"2s sees Canceled(boom)", "2.5s exit: Canceled(boom)", "3.5s exit: ok"},
+		},
+		{
+			"in an exit only",
+			[]time.Duration{4500 * time.Millisecond},
+			nil, "Canceled(boom)", future.Canceled,
+			[]string{"4s sees ok", "4.5s exit: Canceled(boom)", "5.5s exit: ok"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			run(t, func(ctx context.Context, l *loop.Loop) {
@@ -406,10 +422,14 @@ func TestEnter(t *testing.T) {
 			_ = body("v")
 			return errClose
 		}, errBoom, "close failed", []string{"fn has v"}},
-		{"fails before its body", func(context.Context, *journal, body) error { return errClose },
-			nil, "close failed", nil},
-		{"panics before its body", func(context.Context, *journal, body) error { panic("oh") },
-			nil, "panic: oh", nil},
+		{
+			"fails before its body", func(context.Context, *journal, body) error { return errClose },
+			nil, "close failed", nil,
+		},
+		{
+			"panics before its body", func(context.Context, *journal, body) error { panic("oh") },
+			nil, "panic: oh", nil,
+		},
 		{"panics after its body", func(ctx context.Context, j *journal, body body) error {
 			defer panic("oh")
 			return body("v")

@@ -77,7 +77,8 @@ type Task[T any] struct {
 type bodyFunc[T any] func(ctx context.Context) (T, error)
 
 func (bodyFunc[T]) Step(context.Context, error) (future.Waiter, error) { panic("task: not a machine") }
-func (bodyFunc[T]) Result() T                                          { panic("task: not a machine") }
+
+func (bodyFunc[T]) Result() T { panic("task: not a machine") }
 
 // A procFunc is a function body without a result, in the place of the machine.
 type procFunc func(ctx context.Context) error

@@ -90,8 +90,7 @@ func TestEdge054_FromContextIsTheTaskOfTheBody(t *testing.T) {
 			t.Errorf("main: %v, derived: %v", main, task.FromContext(sub))
 		}
 		var inner task.Any
-		var own *task.Task[int]
-		own = task.Start(sub, func(ctx context.Context) (int, error) { inner = task.FromContext(ctx); return 0, nil })
+		own := task.Start(sub, func(ctx context.Context) (int, error) { inner = task.FromContext(ctx); return 0, nil })
 		_, _ = own.Await(ctx)
 		if inner != task.Any(own) {
 			t.Errorf("in a task: %v, want %v", inner, own)
@@ -161,8 +160,10 @@ func TestTaskStringSaysWhereItIs(t *testing.T) {
 		d.Cancel(nil)
 		_, _ = d.Await(ctx)
 		say(d)
-		want := []string{"a (ready)", "a (running)", "a (awaits a future)", "b (awaits a)",
-			"a (ready)", "a (resolved)", "c (failed)", "d (canceled)"}
+		want := []string{
+			"a (ready)", "a (running)", "a (awaits a future)", "b (awaits a)",
+			"a (ready)", "a (resolved)", "c (failed)", "d (canceled)",
+		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q\nwant %q", got, want)
 		}

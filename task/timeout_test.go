@@ -19,11 +19,13 @@ func timedSleep(d time.Duration) scopeFunc {
 
 func TestTimeoutErrors(t *testing.T) {
 	for _, target := range []error{context.DeadlineExceeded, task.ErrTimeout} {
+		//lint:ignore SA1032 what ErrTimeout is
 		if !errors.Is(task.ErrTimeout, target) {
 			t.Errorf("ErrTimeout is not %v", target)
 		}
 	}
 	for _, target := range []error{context.Canceled, future.ErrCanceled} {
+		//lint:ignore SA1032 what ErrTimeout is not
 		if errors.Is(task.ErrTimeout, target) {
 			t.Errorf("ErrTimeout is %v", target)
 		}

@@ -25,12 +25,11 @@ func after(ctx context.Context, d time.Duration, v int, err error) *task.Task[in
 
 func TestEdge061_Gather(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {
-		start := l.Now()
 		vs, err := task.Gather(ctx, after(ctx, 3*time.Second, 1, nil), after(ctx, time.Second, 2, nil))
 		if err != nil || !slices.Equal(vs, []int{1, 2}) {
 			t.Errorf("in the order of arguments: %v, %v", vs, err)
 		}
-		start = l.Now()
+		start := l.Now()
 		slow, late := after(ctx, time.Minute, 1, nil), after(ctx, 2*time.Second, 0, errors.New("late"))
 		_, err = task.Gather(ctx, slow, after(ctx, time.Second, 0, errBoom), late)
 		if err != errBoom || l.Now().Sub(start) != time.Second || slow.Done() {
@@ -250,11 +249,17 @@ func TestEdge070_WaitForRaces(t *testing.T) {
 		order string // in one turn: v resolves, c cancels, t is the deadline
 		want  string
 	}{
-		{"v", "5 ok"}, {"t", "0 Timeout"}, {"c", "0 Canceled(boom)"},
-		{"vc", "0 Canceled(boom)"}, {"cv", "0 Canceled(boom)"},
-		{"vt", "0 Timeout"}, {"tv", "0 Timeout"},
-		{"ct", "0 Canceled(boom)"}, {"tc", "0 Canceled(Timeout)"},
-		{"vct", "0 Canceled(Timeout)"}, {"vtc", "0 Canceled(boom)"}, // the last cause stands, as in CPython
+		{"v", "5 ok"},
+		{"t", "0 Timeout"},
+		{"c", "0 Canceled(boom)"},
+		{"vc", "0 Canceled(boom)"},
+		{"cv", "0 Canceled(boom)"},
+		{"vt", "0 Timeout"},
+		{"tv", "0 Timeout"},
+		{"ct", "0 Canceled(boom)"},
+		{"tc", "0 Canceled(Timeout)"},
+		{"vct", "0 Canceled(Timeout)"},
+		{"vtc", "0 Canceled(boom)"}, // the last cause stands, as in CPython
 	} {
 		run(t, func(ctx context.Context, l *loop.Loop) {
 			f, p := future.New[int](l)

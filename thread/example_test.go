@@ -122,7 +122,8 @@ func ExampleThread() {
 		OnError: func(t *thread.Thread, err error) { fmt.Println(t, "failed:", err) },
 	}, func(context.Context) error {
 		var m map[string]int
-		m["x"] = 1 // panics, which does not end the program
+		//lint:ignore SA5000 it panics, which does not end the program
+		m["x"] = 1
 		return nil
 	})
 	t.Start(ctx)

@@ -265,8 +265,15 @@ func goFolders(t *testing.T, root string) map[string]bool {
 // the files of one build, so a forbidden import in the kqueue poller would go
 // unseen on Linux.
 var builds = []struct{ goos, tags string }{
-	{"linux", ""}, {"linux", "pollonly"}, {"linux", "race"}, {"darwin", ""}, {"freebsd", ""},
-	{"openbsd", ""}, {"netbsd", ""}, {"solaris", ""}, {"windows", ""},
+	{"linux", ""},
+	{"linux", "pollonly"},
+	{"linux", "race"},
+	{"darwin", ""},
+	{"freebsd", ""},
+	{"openbsd", ""},
+	{"netbsd", ""},
+	{"solaris", ""},
+	{"windows", ""},
 }
 
 // listImports returns what the non-test files of the module import in any of
@@ -363,34 +370,67 @@ func TestCheck(t *testing.T) {
 	}{
 		{"downward", graph{m + "future": {m + "loop", "context"}, m + "loop": {m + "poller"}, m + "poller": nil}, nil},
 		{"over several levels", graph{m + "internal/waitq": {m + "poller"}}, nil},
-		{"same level", graph{m + "future": {m + "transport"}},
-			[]string{"future (level 2) imports transport (level 2)"}},
-		{"upward", graph{m + "loop": {m + "future"}},
-			[]string{"loop (level 1) imports future (level 2)"}},
-		{"upward by a half", graph{m + "future": {m + "internal/waitq"}},
-			[]string{"future (level 2) imports internal/waitq (level 2½)"}},
-		{"unknown importer", graph{m + "wheel": {m + "loop"}},
-			[]string{"wheel is not in the table: add it"}},
-		{"unknown root package", graph{module: {m + "loop"}},
-			[]string{". is not in the table"}},
-		{"prefix of a name is not a folder", graph{m + "loops": nil},
-			[]string{"loops is not in the table"}},
+		{
+			"same level",
+			graph{m + "future": {m + "transport"}},
+			[]string{"future (level 2) imports transport (level 2)"},
+		},
+		{
+			"upward",
+			graph{m + "loop": {m + "future"}},
+			[]string{"loop (level 1) imports future (level 2)"},
+		},
+		{
+			"upward by a half",
+			graph{m + "future": {m + "internal/waitq"}},
+			[]string{"future (level 2) imports internal/waitq (level 2½)"},
+		},
+		{
+			"unknown importer",
+			graph{m + "wheel": {m + "loop"}},
+			[]string{"wheel is not in the table: add it"},
+		},
+		{
+			"unknown root package",
+			graph{module: {m + "loop"}},
+			[]string{". is not in the table"},
+		},
+		{
+			"prefix of a name is not a folder",
+			graph{m + "loops": nil},
+			[]string{"loops is not in the table"},
+		},
 		{"folder below an entry", graph{m + "cmd/demo": {m + "cmd/demo/internal/x"}, m + "cmd/demo/internal/x": {m + "loop"}}, nil},
-		{"folder below an entry, upward", graph{m + "loop/internal/x": {m + "cmd/demo"}},
-			[]string{"loop/internal/x (level 1) imports cmd/demo (level 5)"}},
-		{"longest entry counts", graph{m + "loop": {m + "poller/odd/x"}},
-			[]string{"loop (level 1) imports poller/odd/x (level 4½)"}},
+		{
+			"folder below an entry, upward",
+			graph{m + "loop/internal/x": {m + "cmd/demo"}},
+			[]string{"loop/internal/x (level 1) imports cmd/demo (level 5)"},
+		},
+		{
+			"longest entry counts",
+			graph{m + "loop": {m + "poller/odd/x"}},
+			[]string{"loop (level 1) imports poller/odd/x (level 4½)"},
+		},
 		{"the test itself", graph{m + self: {m + "future"}}, nil},
 		{"x/sys", graph{m + "poller": {"golang.org/x/sys/unix"}}, nil},
 		{"standard library", graph{m + "poller": {"unsafe", "net/http"}}, nil},
-		{"stranger", graph{m + "poller": {"golang.org/x/sync/errgroup", "golang.org/x/system"}},
-			[]string{`poller imports "golang.org/x/sync/errgroup": the root module`, `poller imports "golang.org/x/system"`}},
-		{"stranger of an unknown package", graph{m + "wheel": {"example.org/a"}},
-			[]string{"wheel is not in the table", `wheel imports "example.org/a"`}},
+		{
+			"stranger",
+			graph{m + "poller": {"golang.org/x/sync/errgroup", "golang.org/x/system"}},
+			[]string{`poller imports "golang.org/x/sync/errgroup": the root module`, `poller imports "golang.org/x/system"`},
+		},
+		{
+			"stranger of an unknown package",
+			graph{m + "wheel": {"example.org/a"}},
+			[]string{"wheel is not in the table", `wheel imports "example.org/a"`},
+		},
 		{"C", graph{m + "poller": {"C"}}, []string{`poller imports "C"`}},
 		{"another module", graph{"example.org/a": nil}, []string{"example.org/a is not in module"}},
-		{"in order", graph{m + "poller": {m + "loop", m + "future"}, m + "loop": {m + "future"}},
-			[]string{"loop (level 1) imports future", "poller (level 0) imports future", "poller (level 0) imports loop"}},
+		{
+			"in order",
+			graph{m + "poller": {m + "loop", m + "future"}, m + "loop": {m + "future"}},
+			[]string{"loop (level 1) imports future", "poller (level 0) imports future", "poller (level 0) imports loop"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			compare(t, check(tab, tt.g), tt.want)

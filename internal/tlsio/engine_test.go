@@ -315,15 +315,23 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"client's VerifyConnection", func(c, _ *tls.Config) { c.VerifyConnection = refuse }, errNo.Error(), "bad certificate"},
 		{"server's VerifyConnection", func(_, s *tls.Config) { s.VerifyConnection = refuse }, "bad certificate", errNo.Error()},
-		{"no client certificate", func(_, s *tls.Config) { s.ClientAuth = tls.RequireAnyClientCert },
-			"certificate required", "didn't provide a certificate"},
-		{"unknown authority", func(c, _ *tls.Config) { c.RootCAs = x509.NewCertPool() },
-			"unknown authority", "bad certificate"},
+		{
+			"no client certificate", func(_, s *tls.Config) { s.ClientAuth = tls.RequireAnyClientCert },
+			"certificate required", "didn't provide a certificate",
+		},
+		{
+			"unknown authority", func(c, _ *tls.Config) { c.RootCAs = x509.NewCertPool() },
+			"unknown authority", "bad certificate",
+		},
 		{"another name", func(c, _ *tls.Config) { c.ServerName = "other.test" }, "not other.test", "bad certificate"},
-		{"no common protocol", func(c, _ *tls.Config) { c.NextProtos = []string{"smoke"} },
-			"no application protocol", "unsupported application protocols"},
-		{"no common version", func(c, s *tls.Config) { versions(c, tls.VersionTLS12); versions(s, tls.VersionTLS13) },
-			"protocol version not supported", "unsupported versions"},
+		{
+			"no common protocol", func(c, _ *tls.Config) { c.NextProtos = []string{"smoke"} },
+			"no application protocol", "unsupported application protocols",
+		},
+		{
+			"no common version", func(c, s *tls.Config) { versions(c, tls.VersionTLS12); versions(s, tls.VersionTLS13) },
+			"protocol version not supported", "unsupported versions",
+		},
 		{"no certificate", func(_, s *tls.Config) { s.Certificates = nil }, "unrecognized name", "no certificates configured"},
 		{"no name", func(c, _ *tls.Config) { c.ServerName = "" }, "either ServerName or InsecureSkipVerify", ""},
 	} {

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var identity = sync.OnceValue(func() (id struct {
 	cert tls.Certificate
 	pool *x509.CertPool
-}) {
+},
+) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)

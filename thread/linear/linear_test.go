@@ -39,7 +39,7 @@ type simple struct{ thread.SimpleQueue[byte] }
 
 func (q *simple) Put(_ context.Context, v byte) error                         { return q.TryPut(v) }
 func (q *simple) PutTimeout(_ context.Context, v byte, _ time.Duration) error { return q.TryPut(v) }
-func (q *simple) TryPut(v byte) error { q.SimpleQueue.Put(v); return nil }
+func (q *simple) TryPut(v byte) error                                         { q.SimpleQueue.Put(v); return nil }
 
 func (q *simple) Unfinished() int { panic("not asked for") }
 
