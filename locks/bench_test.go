@@ -34,8 +34,8 @@ func BenchmarkUncontended(b *testing.B) {
 		b.ReportAllocs()
 		var m sync.Mutex
 		for b.Loop() {
-			//lint:ignore SA2001 this is what is measured
 			m.Lock()
+			//lint:ignore SA2001 this is what is measured
 			m.Unlock()
 		}
 	})
