@@ -140,9 +140,7 @@ func r10Exhausted(r *run) {
 		r.check(len(r.reports) == 1, "%d reports, want 1", len(r.reports))
 		r.lost.Add(int64(n + len(old) - srv.ln.Stats().Serving))
 		err = r.others(ctx, n, 8, func(i int) error { return ping(clients[i], []byte("hello")) })
-		for _, fd := range append(old, clients...) {
-			unix.Close(fd)
-		}
+		_ = r.blocking(ctx, closeAll(append(old, clients...)))
 		return errors.Join(err, srv.stop(ctx))
 	})
 }
@@ -442,9 +440,9 @@ func refusing() (string, error) {
 // r14Reset resets connections before the first read, in the middle of a write, with
 // data unread, and after the end of our stream.
 func r14Reset(r *run) {
-	n := r.n(10_000, 20)
+	n := r.n(25_000, 20)
 	r.loop(func(ctx context.Context) error {
-		t := &resets{run: r, late: map[error]int{}}
+		t := &resets{run: r}
 		srv, err := serve(ctx, stream.ServeConfig{}, t.handle)
 		if err != nil {
 			return err
@@ -500,11 +498,12 @@ func resetter(i int, addr string) error {
 	return err
 }
 
+// muchMore is more than the buffers of two sockets hold.
+var muchMore = make([]byte, 8<<20)
+
 type resets struct {
 	*run
 	protos []*resetProtocol
-	bytes  int
-	late   map[error]int
 }
 
 // handle reads to the end, and answers as the state says. Whatever happens must be
@@ -531,7 +530,7 @@ func (t *resets) handle(ctx context.Context, c *stream.Conn) error {
 		answered = true
 		switch got[0] {
 		case 1:
-			_, err = c.Write(ctx, make([]byte, 8<<20))
+			_, err = c.Write(ctx, muchMore)
 		case 3:
 			err = c.CloseWrite()
 		}
@@ -560,7 +559,7 @@ func (p *resetProtocol) Data(b []byte) {
 	}
 	switch p.got[0] {
 	case 1:
-		_ = p.tr.Write(make([]byte, 8<<20))
+		_ = p.tr.Write(muchMore)
 	case 3:
 		p.tr.CloseWrite()
 	}

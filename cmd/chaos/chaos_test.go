@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/eddyloop/eddy/executor"
 )
 
 // The test binary plays the children of the scenarios, too.
 func TestMain(m *testing.M) {
 	runProgram()
+	executor.WorkerMain()
 	if len(os.Args) > 1 && os.Args[1] == "-child" {
 		main()
 		return
@@ -58,7 +61,7 @@ func TestEveryScenarioIsThere(t *testing.T) {
 func TestScenariosHold(t *testing.T) {
 	for _, s := range scenarios() {
 		switch s.id {
-		case "R01", "R06", "R13", "R15", "R22", "R24", "R27", "R29", "R31", "R60", "R61", "R64", "R65":
+		case "R01", "R06", "R13", "R15", "R22", "R24", "R27", "R29", "R31", "R60", "R61", "R62", "R64", "R65":
 		default:
 			continue
 		}
@@ -143,9 +146,9 @@ func TestReadTrace(t *testing.T) {
 func TestDocument(t *testing.T) {
 	rep := newReport(options{scale: 1})
 	rep.Rows = []row{
-		{ID: "R01", Section: "One", Title: "a | b", Load: []string{"much"}, Verdict: held, Faults: 3},
-		{ID: "R02", Section: "One", Title: "c", Verdict: broken, Reasons: []string{"it broke\nat once"}},
-		{ID: "R03", Section: "Two", Title: "d", Verdict: notRun, Reasons: []string{"not run: no tool"}},
+		{ID: "X01", Section: "One", Title: "a | b", Load: []string{"much"}, Verdict: held, Faults: 3},
+		{ID: "X02", Section: "One", Title: "c", Verdict: broken, Reasons: []string{"it broke\nat once"}},
+		{ID: "X03", Section: "Two", Title: "d", Verdict: notRun, Reasons: []string{"not run: no tool"}},
 	}
 	b, err := json.Marshal(rep)
 	if err != nil {
@@ -161,7 +164,7 @@ func TestDocument(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1 scenarios held, 1 broken, 1 not run", "## One\n", "## Two\n", "## Promises\n",
-		`| R01 | a \| b | much | 3 | 0 / 0 / 0 | 0 / 0 / 0 / 0 | – | 0 MB | 0.0 | held |`,
+		`| X01 | a \| b | much | 3 | 0 / 0 / 0 | 0 / 0 / 0 / 0 | – | 0 MB | 0.0 | held |`,
 		"**broken**: it broke |", "**not run**: not run: no tool |",
 	} {
 		if !strings.Contains(d.String(), want) {

@@ -43,10 +43,14 @@ type run struct {
 	ignore  []string // parts of reports that are meant to come
 }
 
-// runChild runs a part and sends its row to the parent, by descriptor 3.
+// rowFD is the descriptor that a child sends its row by.
+const rowFD = 3
+
+// runChild runs a part and sends its row to the parent.
 func runChild(name string, o options) int {
 	_, p, err := find(name)
 	exitOn(err)
+	unix.CloseOnExec(rowFD)
 	r := newRun(o)
 	exitOn(warmUp())
 	base := measure()
@@ -66,7 +70,7 @@ func runChild(name string, o options) int {
 	w.Seconds = seconds
 	b, err := json.Marshal(w)
 	exitOn(err)
-	out := os.NewFile(3, "row")
+	out := os.NewFile(rowFD, "row")
 	_, err = out.Write(b)
 	exitOn(err)
 	return 0
@@ -75,7 +79,7 @@ func runChild(name string, o options) int {
 func newRun(o options) *run {
 	return &run{
 		ctx: context.Background(), opt: o, rng: rand.New(rand.NewPCG(o.seed, 1)),
-		row: row{Verdict: held},
+		row: row{Verdict: held, Load: []string{}},
 	}
 }
 

@@ -28,83 +28,104 @@ import (
 func r27Late(r *run) {
 	n := r.n(1_000_000, 200)
 	const writers = 8
-	var late, early, foreign atomic.Int64
+	t := &lateWrites{run: r, want: int64(n)}
 	r.loop(func(ctx context.Context) error {
-		done := make(chan struct{})
-		goes := task.Go(ctx, func(ctx context.Context) error {
-			for n := 0; ; n++ { // new connections all the time, which nobody writes to
-				select {
-				case <-done:
-					return nil
-				default:
-				}
-				a, b, err := rawPair()
-				if err != nil {
-					return err
-				}
-				c, err := stream.AdoptFD(ctx, a)
-				if err != nil {
-					return err
-				}
-				_ = task.Yield(ctx)
-				_ = task.Yield(ctx)
-				_ = unix.SetNonblock(b, true)
-				if k, err := unix.Read(b, make([]byte, 10)); k > 0 && err == nil {
-					foreign.Add(1)
-				}
-				_ = c.Close()
-				_ = c.Close()
-				unix.Close(b)
-			}
-		})
-		closed := make([]net.Conn, 64)
-		peers := make([]int, len(closed))
-		var conns []*stream.Conn
-		for i := range closed {
-			a, b, err := rawPair()
-			if err != nil {
-				return err
-			}
-			c, err := stream.AdoptFD(ctx, a)
-			if err != nil {
-				return err
-			}
-			peers[i], closed[i] = b, c.Blocking()
-			conns = append(conns, c)
+		if err := t.open(ctx, 64); err != nil {
+			return err
 		}
 		loop.FromContext(ctx).CallLater(20*time.Millisecond, func() {
-			for _, c := range conns {
+			for _, c := range t.conns {
 				_ = c.Close()
 			}
 		})
-		err := r.others(ctx, writers, writers, func(w int) error {
-			for i := 0; late.Load() < int64(n); i++ {
-				_, err := closed[(i*writers+w)%len(closed)].Write([]byte("late"))
-				switch {
-				case err == nil:
-					early.Add(1)
-					time.Sleep(time.Millisecond)
-				case errors.Is(err, net.ErrClosed):
-					late.Add(1)
-				default:
+		done := false
+		reuse := task.Go(ctx, func(ctx context.Context) error {
+			for !done {
+				if err := t.takeNumber(ctx); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		close(done)
-		_, gerr := goes.Await(ctx)
+		err := r.others(ctx, writers, writers, t.write)
+		done = true
+		_, rerr := reuse.Await(ctx)
 		got := 0
-		for _, b := range peers {
+		for _, b := range t.peers {
 			data, _ := readAll(b)
 			got += len(data) / 4
 		}
-		r.lost.Add(early.Load() - int64(got))
-		r.misdelivered.Add(foreign.Load())
-		r.load("%d writes by %d goroutines after the close, %d before, while the numbers are used again", late.Load(), writers, early.Load())
-		r.faults.Add(late.Load())
-		return errors.Join(err, gerr)
+		r.lost.Add(t.early.Load() - int64(got))
+		r.load("%d writes by %d goroutines after the close, %d before, while the numbers are used again", t.late.Load(), writers, t.early.Load())
+		r.faults.Add(t.late.Load())
+		return errors.Join(err, rerr)
 	})
+}
+
+type lateWrites struct {
+	*run
+	conns       []*stream.Conn
+	views       []net.Conn
+	peers       []int
+	want        int64
+	late, early atomic.Int64
+}
+
+func (t *lateWrites) open(ctx context.Context, n int) error {
+	for range n {
+		a, b, err := rawPair()
+		if err != nil {
+			return err
+		}
+		c, err := stream.AdoptFD(ctx, a)
+		if err != nil {
+			return err
+		}
+		t.conns, t.views, t.peers = append(t.conns, c), append(t.views, c.Blocking()), append(t.peers, b)
+	}
+	return nil
+}
+
+// takeNumber makes a connection that nobody writes to, and closes it twice.
+func (t *lateWrites) takeNumber(ctx context.Context) error {
+	a, b, err := rawPair()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(b)
+	c, err := stream.AdoptFD(ctx, a)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := task.Yield(ctx); err != nil {
+			return err
+		}
+	}
+	if err := unix.SetNonblock(b, true); err != nil {
+		return err
+	}
+	if k, err := unix.Read(b, make([]byte, 10)); k > 0 && err == nil {
+		t.misdelivered.Add(1)
+	}
+	return errors.Join(c.Close(), c.Close())
+}
+
+// write is a goroutine that writes on and on.
+func (t *lateWrites) write(w int) error {
+	for i := 0; t.late.Load() < t.want; i++ {
+		_, err := t.views[(i*8+w)%len(t.views)].Write([]byte("late"))
+		switch {
+		case err == nil:
+			t.early.Add(1)
+			time.Sleep(time.Millisecond)
+		case errors.Is(err, net.ErrClosed):
+			t.late.Add(1)
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 func readAll(fd int) ([]byte, error) {

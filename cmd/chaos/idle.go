@@ -29,7 +29,7 @@ func idleServer(ctx context.Context, kind string) (addr net.Addr, stop func(ctx 
 	case "goroutine of package net":
 		return netServer()
 	}
-	cfg, h := stream.ServeConfig{}, echo
+	cfg, h := stream.ServeConfig{}, echoSmall
 	if kind == "stream, handler when ready" {
 		cfg.WhenReady, h = true, echoOnce
 	}
@@ -47,6 +47,20 @@ type echoProtocol struct {
 
 func (p *echoProtocol) Connected(t *transport.Transport) { p.t = t }
 func (p *echoProtocol) Data(b []byte)                    { _ = p.t.Write(b) }
+
+// echoSmall is echo with a buffer as small as that of the others.
+func echoSmall(ctx context.Context, c *stream.Conn) error {
+	var buf [512]byte
+	for {
+		n, err := c.Read(ctx, buf[:])
+		if err == nil {
+			_, err = c.Write(ctx, buf[:n])
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
 
 func echoOnce(ctx context.Context, c *stream.Conn) error {
 	var buf [512]byte

@@ -18,10 +18,13 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+
+	"github.com/eddyloop/eddy/executor"
 )
 
 func main() {
 	runProgram()
+	executor.WorkerMain()
 	var (
 		asJSON = flag.Bool("json", false, "print JSON")
 		run    = flag.String("run", "", "only the scenarios whose id or title matches this `regexp`")

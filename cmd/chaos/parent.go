@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,7 +25,7 @@ import (
 
 // runScenario runs the parts of s, each in a child process.
 func runScenario(s scenario, o options) row {
-	w := row{ID: s.id, Section: s.section, Title: s.title, Naive: s.naive, Target: s.target, Seed: o.seed}
+	w := row{ID: s.id, Section: s.section, Title: s.title, Naive: s.naive, Target: s.target, Seed: o.seed, Load: []string{}}
 	if w.Seed == 0 {
 		w.Seed = rand.Uint64() >> 12 // exact in JSON readers that know doubles only
 	}
@@ -64,31 +63,27 @@ func runPart(s scenario, p part, o options) row {
 		}
 	}
 	if p.check != nil {
-		p.check(&w, calls) // the parts of a scenario that only the parent can see
+		p.check(&w, calls)
 	}
 	return w
 }
 
 // within returns how long a part may take.
 func (p part) within(o options) time.Duration {
-	limit := p.limit
-	if limit == 0 {
-		limit = 100 * time.Second
+	switch {
+	case p.limit != 0:
+		return p.limit
+	case o.scale < 0.5:
+		return 25 * time.Second
 	}
-	if o.scale < 0.5 {
-		limit = max(limit/4, 25*time.Second)
-	}
-	return limit
+	return 100 * time.Second
 }
 
 // command returns the command line of a part, with what it must be wrapped in.
 func command(s scenario, p part, o options, log string) []string {
-	self := o.self
-	if self == "" {
+	self, err := os.Executable()
+	if err != nil {
 		self = "/proc/self/exe"
-		if exe, err := os.Executable(); err == nil {
-			self = exe
-		}
 	}
 	name := s.id
 	if p.name != "" {
@@ -130,19 +125,17 @@ func runProcess(args []string, limit time.Duration) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	var hung atomic.Bool
-	group := -cmd.Process.Pid
-	timer := time.AfterFunc(limit, func() {
-		hung.Store(true)
-		_ = unix.Kill(group, unix.SIGQUIT)
-		time.Sleep(2 * time.Second)
-		_ = unix.Kill(group, unix.SIGKILL)
-	})
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	hung := false
+	watch.Go(func() { hung = watchOver(-cmd.Process.Pid, limit, ended) })
 	var w row
 	b, _ := io.ReadAll(r)
 	jerr := json.Unmarshal(b, &w)
 	err = cmd.Wait()
-	if !timer.Stop() && hung.Load() {
+	close(ended)
+	watch.Wait()
+	if hung {
 		err = fmt.Errorf("did not end within %v: it hangs", limit)
 	}
 	if err == nil {
@@ -152,6 +145,22 @@ func runProcess(args []string, limit time.Duration) (row, error) {
 		err = fmt.Errorf("%w\n%s", err, said)
 	}
 	return w, err
+}
+
+// watchOver asks a group of processes for their stacks when limit has passed, and
+// soon kills them, unless they have ended.
+func watchOver(group int, limit time.Duration, ended <-chan struct{}) (hung bool) {
+	for i, sig := range []unix.Signal{unix.SIGQUIT, unix.SIGKILL} {
+		select {
+		case <-ended:
+			return i > 0
+		case <-time.After(limit):
+			_ = unix.Kill(group, sig)
+		}
+		limit = 2 * time.Second
+	}
+	<-ended
+	return true
 }
 
 // cannot says why a part cannot be run here.

@@ -154,6 +154,15 @@ func files(n int) int {
 	return int(lim.Cur) - 200
 }
 
+func closeAll(fds []int) func() error {
+	return func() error {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return nil
+	}
+}
+
 // rawPair returns a connected pair of blocking unix sockets.
 func rawPair() (a, b int, err error) {
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -21,8 +21,8 @@ type scenario struct {
 type part struct {
 	name string // empty for the main one
 	run  func(r *run)
-	// inject has the -e inject= of strace, which also traces; trace the
-	// system calls to count, for check.
+	// inject is what strace injects into system calls, trace is which it counts: then
+	// the part runs under it. check is called by the parent, with the counts.
 	inject string
 	trace  string
 	check  func(w *row, calls map[string]int64)
@@ -56,5 +56,4 @@ type options struct {
 	scale float64
 	root  bool
 	seed  uint64
-	self  string // the executable, if it is not this one
 }

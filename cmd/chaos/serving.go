@@ -25,8 +25,8 @@ import (
 // r15HalfClose has clients that send a number of bytes and end their stream at once,
 // and then read an answer that is longer than any buffer for some of them.
 func r15HalfClose(r *run) {
-	n := r.n(40_000, 20)
-	big := max(1, n/1000)
+	n := r.n(100_000, 20)
+	big := max(1, n/2500)
 	r.loop(func(ctx context.Context) error {
 		srv, err := serve(ctx, stream.ServeConfig{}, answerAtEnd)
 		if err != nil {
@@ -194,13 +194,16 @@ func wantAnswer(i int, addr string) error {
 
 // r17Churn connects, speaks and closes.
 func r17Churn(r *run) {
-	n := r.n(300_000, 100)
+	n := r.n(500_000, 100)
 	r.loop(func(ctx context.Context) error {
 		srv, err := serve(ctx, stream.ServeConfig{}, echo)
 		if err != nil {
 			return err
 		}
-		heap := heapNow()
+		var before, after int64
+		if err := r.blocking(ctx, heapNow(&before)); err != nil {
+			return err
+		}
 		start := time.Now()
 		err = r.others(ctx, n, 8, func(i int) error {
 			fd, err := rawDial(i, srv.ln.Addr())
@@ -213,17 +216,22 @@ func r17Churn(r *run) {
 		took := time.Since(start)
 		r.lost.Add(int64(n) - int64(srv.ln.Stats().Accepted))
 		r.load("%d connections, 8 at a time, an echo on each", n)
-		r.found("%.0f connections a second; heap %+d KB", float64(n)/took.Seconds(), (heapNow()-heap)>>10)
+		err = errors.Join(err, r.blocking(ctx, heapNow(&after)))
+		r.found("%.0f connections a second, the clients on the same processors; heap %+d KB", float64(n)/took.Seconds(), (after-before)>>10)
 		return errors.Join(err, srv.stop(ctx))
 	})
 }
 
-func heapNow() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
+// heapNow returns a function that collects garbage and says what is left.
+func heapNow(to *int64) func() error {
+	return func() error {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		*to = int64(m.HeapAlloc + m.StackInuse)
+		return nil
+	}
 }
 
 // r18Idle holds connections that have spoken once, and has all of them speak again.
@@ -237,7 +245,10 @@ func r18Idle(r *run) {
 				return err
 			}
 			clients := make([]int, n)
-			before := heapNow()
+			before, after := int64(0), int64(0)
+			if err := r.blocking(ctx, heapNow(&before)); err != nil {
+				return err
+			}
 			speak := func(i int) (err error) {
 				if clients[i] == 0 {
 					if clients[i], err = rawDial(i, addr); err != nil {
@@ -255,14 +266,15 @@ func r18Idle(r *run) {
 			if err := task.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
-			each := (heapNow() - before) / int64(n)
+			if err := r.blocking(ctx, heapNow(&after)); err != nil {
+				return err
+			}
+			each := (after - before) / int64(n)
 			start := time.Now()
 			err = r.others(ctx, n, 16, speak)
 			r.load("%d connections held by: %s", n, kind)
 			r.found("%s: %d bytes of heap and stacks for each; all answered in %v", kind, each, time.Since(start).Round(time.Millisecond))
-			for _, fd := range clients {
-				unix.Close(fd)
-			}
+			_ = r.blocking(ctx, closeAll(clients))
 			return errors.Join(err, stop(ctx))
 		})
 	}
@@ -335,6 +347,9 @@ func (d *drips) drip(fds []int, every, limit time.Duration) error {
 	for d.cut < len(fds) && time.Since(start) < limit {
 		round := time.Now()
 		for i, fd := range fds {
+			if slice := max(1, len(fds)/20); i%slice == 0 { // not all at once
+				time.Sleep(time.Until(round.Add(every / 20 * time.Duration(i/slice))))
+			}
 			if fd < 0 {
 				continue
 			}
@@ -354,7 +369,7 @@ func (d *drips) drip(fds []int, every, limit time.Duration) error {
 			unix.Close(fd)
 			fds[i] = -1
 		}
-		time.Sleep(every - time.Since(round))
+		time.Sleep(time.Until(round.Add(every)))
 	}
 	for _, fd := range fds {
 		if fd >= 0 {

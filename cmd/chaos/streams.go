@@ -256,7 +256,7 @@ func r22Drain(r *run) {
 
 // r23Partial writes through the smallest buffers, in very many pieces.
 func r23Partial(r *run) {
-	total := r.n(480<<20, 1<<20)
+	total := r.n(960<<20, 1<<20)
 	kinds := []string{"Conn.Write", "Writer.Writev", "Transport.WriteAll"}
 	for _, kind := range kinds {
 		r.loop(func(ctx context.Context) error { return sumThrough(ctx, r, kind, rawPair, total/3) })
