@@ -47,6 +47,9 @@ var (
 
 	// errHang is why the pool kills a worker that does not answer.
 	errHang = errors.New("it did not answer the pool's heartbeat")
+
+	// errPipe is why the pool kills a worker that does not end with its pipe.
+	errPipe = errors.New("it has closed the pool's pipe")
 )
 
 // A WorkerError tells how a worker process has ended. It is [ErrWorkerDied] to

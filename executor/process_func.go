@@ -43,7 +43,8 @@ type entry[A, R any] struct {
 
 // CallConfig configures the calls of a Func. The zero value is right for production.
 type CallConfig struct {
-	// Timeout is how long a call may take, from when the worker begins with it. Then
+	// Timeout is how long a call, or in a Map a chunk of calls, may take, from when the
+	// worker begins with it. It is time of the system, not of a loop's clock. Then
 	// its ctx ends, and if it has not answered after ProcessConfig.Grace its worker is
 	// killed. Either way its error is context.DeadlineExceeded to errors.Is. Default 0:
 	// no limit.

@@ -45,7 +45,7 @@ type ProcessConfig struct {
 	// Codec turns arguments and results into bytes. Default nil: [Gob].
 	Codec Codec
 	// MaxRequest and MaxResult limit the encoded argument and result of a job, in
-	// bytes. Default 0: 64 MiB.
+	// bytes. Default 0: 64 MiB; at most 2 GiB.
 	MaxRequest, MaxResult int
 
 	// Grace is how long a call that was canceled, or whose Timeout is over, may take to
@@ -190,7 +190,7 @@ func (cfg *ProcessConfig) setDefaults() {
 	orDefault(&cfg.MaxRequest, defaultMessage)
 	orDefault(&cfg.MaxResult, defaultMessage)
 	if max(cfg.MaxRequest, cfg.MaxResult) > frame.MaxPayload-frameSlack {
-		panic("executor: ProcessConfig.MaxRequest or MaxResult is over 4 GiB")
+		panic("executor: ProcessConfig.MaxRequest or MaxResult is over 2 GiB")
 	}
 	orDefault(&cfg.Grace, defaultGrace)
 	orDefault(&cfg.StartTimeout, defaultStartTimeout)

@@ -387,6 +387,11 @@ func (w *proc) awaitExit(err error) {
 		case <-w.exited:
 			return
 		case <-time.After(exitTime):
+			w.mu.Lock()
+			if w.cause == nil && !w.retired {
+				w.cause = errPipe
+			}
+			w.mu.Unlock()
 		}
 	}
 	_ = w.os.Kill()
@@ -433,7 +438,10 @@ func (p *ProcessPool) buried(w *proc, err error) (refused error) {
 	killed, retired, ours := w.killed && w.cause != nil, w.retired, w.victim != nil || w.cause == ErrClosed
 	w.mu.Unlock()
 	if !w.isReady {
-		p.startFailed(fmt.Errorf("%w: %w", w.error(nil), err))
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = nil // how it has exited says more
+		}
+		p.startFailed(w.error(err))
 	}
 	switch {
 	case killed:

@@ -336,7 +336,7 @@ func TestProcessDeaths(t *testing.T) {
 		{"little garbage", func(p *executor.ProcessPool) *executor.Job[int] { return procGarbage.Go(p, "x") }, "garbage"},
 		{"answer to another call", func(p *executor.ProcessPool) *executor.Job[int] { return procGarbage.Go(p, frameOf(102, 1<<40)) }, "garbage"},
 		{"no answer", func(p *executor.ProcessPool) *executor.Job[int] { return procGarbage.Go(p, frameOf(1, 0)) }, "garbage"},
-		{"pipe closed", func(p *executor.ProcessPool) *executor.Job[int] { return procCloseOut.Go(p, 0) }, "signal: killed"},
+		{"pipe closed", func(p *executor.ProcessPool) *executor.Job[int] { return procCloseOut.Go(p, 0) }, "it has closed the pool's pipe"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newProcesses(t, executor.ProcessConfig{Workers: 1})
@@ -604,6 +604,41 @@ func TestProcessCannotStart(t *testing.T) {
 	checkErr(t, procDouble.Go(p, 4), executor.ErrNoWorker)
 }
 
+// A codec that only the pool knows is a reason not to start, and says so.
+func TestProcessCodecOfTheParentOnly(t *testing.T) {
+	late := lateCodec{executor.JSON()}
+	executor.RegisterCodec(late)
+	p := newProcesses(t, executor.ProcessConfig{Workers: 1, Codec: late})
+	err := waitErr(t, procDouble.Go(p, 1))
+	if !errors.Is(err, executor.ErrNoWorker) || !strings.Contains(err.Error(), "codec late is not registered") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+type lateCodec struct{ executor.Codec }
+
+func (lateCodec) Name() string { return "late" }
+
+// Workers that die one after another are replaced ever more slowly, and at once again
+// when one has answered.
+func TestProcessBackOff(t *testing.T) {
+	p := newProcesses(t, executor.ProcessConfig{Workers: 1, Prefetch: -1})
+	began := time.Now()
+	for range 6 {
+		checkErr(t, procExit.Go(p, 3), executor.ErrWorkerDied)
+	}
+	const least = (10 + 20 + 40 + 80) * time.Millisecond
+	if d := time.Since(began); d < least {
+		t.Errorf("6 deaths in %v, want at least %v", d, least)
+	}
+	checkJob(t, procDouble.Go(p, 1), 2)
+	checkErr(t, procExit.Go(p, 3), executor.ErrWorkerDied)
+	checkJob(t, procDouble.Go(p, 1), 2)
+	if s := p.ProcessStats(); s.Died != 7 || s.Started != 8 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestProcessEnvironment(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -722,7 +757,7 @@ func TestProcessMap(t *testing.T) {
 			t.Errorf("chunk %d, unordered: %v", chunk, got)
 		}
 		n := 0
-		for range procDouble.Map(ctx, p, repeat(1, 1<<40), cfg) {
+		for range procDouble.Map(ctx, p, repeat(1, 1<<30), cfg) {
 			if n++; n == 10 {
 				break
 			}

@@ -30,8 +30,8 @@ const (
 	HeaderLen = 20
 	// Version is that of the header, and of what the frames say.
 	Version = 1
-	// MaxPayload is the length that a header can express.
-	MaxPayload = math.MaxUint32
+	// MaxPayload is the longest payload, in bytes.
+	MaxPayload = math.MaxInt32
 
 	magic0, magic1 = 0xED, 0xD1
 
