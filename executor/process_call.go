@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/eddyloop/eddy/internal/frame"
@@ -132,8 +133,10 @@ func (c *pcall) readFailure() (err error) {
 	if c.answer.Kind != frameFailure {
 		return nil
 	}
-	c.failed, err = parseFailure(c.answer.Payload)
-	return err
+	if c.failed, err = parseFailure(c.answer.Payload); err != nil {
+		return fmt.Errorf("%w: failure of %s: %w", ErrDecode, c.name, err)
+	}
+	return nil
 }
 
 // retriable reports whether another worker may fare better.
