@@ -55,10 +55,11 @@ var (
 		}
 		return n, nil
 	})
-	procSize = executor.Register("size", func(_ context.Context, s string) (int, error) { return len(s), nil })
-	procMake = executor.Register("make", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
-	procFail = executor.Register("fail", func(_ context.Context, how string) (int, error) { return 0, failures[how] })
-	procOdd  = executor.Register("odd", func(_ context.Context, n int) (int, error) {
+	procBytes = executor.Register("bytes", func(_ context.Context, b []byte) ([]byte, error) { return append(b, '!'), nil })
+	procSize  = executor.Register("size", func(_ context.Context, s string) (int, error) { return len(s), nil })
+	procMake  = executor.Register("make", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
+	procFail  = executor.Register("fail", func(_ context.Context, how string) (int, error) { return 0, failures[how] })
+	procOdd   = executor.Register("odd", func(_ context.Context, n int) (int, error) {
 		switch n {
 		case -1:
 			panic("minus one")

@@ -42,7 +42,8 @@ type ProcessConfig struct {
 	Env []string
 	// Dir is their working directory. Default "": that of this process.
 	Dir string
-	// Codec turns arguments and results into bytes. Default nil: [Gob].
+	// Codec turns arguments and results into bytes. Default nil: [Gob]. For small structs
+	// JSON is quicker, because gob describes their type in every message.
 	Codec Codec
 	// MaxRequest and MaxResult limit the encoded argument and result of a job, in
 	// bytes. Default 0: 64 MiB; at most 2 GiB.

@@ -88,6 +88,13 @@ func TestProcessCalls(t *testing.T) {
 		p := newProcesses(t, executor.ProcessConfig{Workers: 2, Codec: codec})
 		checkJob(t, procDouble.Go(p, 21), 42)
 		checkJob(t, procDouble.Go(p, 0), 0)
+		checkJob(t, procDouble.Go(p, -1<<30), -1<<31)
+		for _, b := range []string{"", "bytes\x00\xff"} {
+			if got, err := result(t, procBytes.Go(p, []byte(b))); string(got) != b+"!" || err != nil {
+				t.Errorf("%q, %v of %q", got, err, b)
+			}
+		}
+		checkJob(t, procSize.Go(p, ""), 0)
 		checkJob(t, procMove.Go(p, point{1, 2, "a"}), point{2, 3, "a!"})
 		checkJob(t, procNothing.Go(p, struct{}{}), struct{}{})
 		checkJob(t, procPower.Go(p, executor.Pair[int, int]{2, 10}), 1024)
