@@ -121,6 +121,14 @@ func (f *FD) WantWrite() {
 	f.l.Rearm(int(f.fd), poller.Writable)
 }
 
+// AssumeReadable makes the next TryRead ask the system, although no event has told of
+// anything: there may be something that nobody has waited for.
+func (f *FD) AssumeReadable() {
+	if f.state&open != 0 {
+		f.state |= canRead
+	}
+}
+
 // TryRead reads what is there, up to len(p) bytes. It returns [ErrWouldBlock] if
 // nothing is, io.EOF at the end of the stream, net.ErrClosed, and errors of the
 // system as *os.SyscallError.

@@ -61,6 +61,7 @@ func Disconnected(error) bool { return false }
 func (f *FD) TryReadFromUnix([]byte) (int, string, bool, error) { return 0, "", false, net.ErrClosed }
 func (f *FD) TryWriteToUnix([]byte, string) error               { return net.ErrClosed }
 func (f *FD) AssumeWritable()                                   {}
+func (f *FD) AssumeReadable()                                   {}
 
 func NewPacket(*PacketConfig) (int, error)            { return -1, errors.ErrUnsupported }
 func NewUnixPacket(string, string) (int, error)       { return -1, errors.ErrUnsupported }
