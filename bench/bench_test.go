@@ -7,12 +7,19 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/eddyloop/eddy/executor"
 )
 
 func TestMain(m *testing.M) {
+	executor.WorkerMain()
 	childMain()
+	if os.Getenv("GORACE") == "" {
+		must(os.Setenv("GORACE", "atexit_sleep_ms=0")) // else each child rests for a second at its end
+	}
 	os.Exit(m.Run())
 }
 
@@ -58,6 +65,46 @@ func TestProgram(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(impls), "[eddy-machine goroutine]"; got != want {
 		t.Errorf("got impls %v, want %v", got, want)
+	}
+}
+
+// TestGoals judges by the goals that are more than a number of nanoseconds.
+func TestGoals(t *testing.T) {
+	of := func(ns, cpu, other float64) []sample {
+		return []sample{{NS: ns, Also: map[string]float64{"cpu": cpu, "other": other, "waited": 5}}}
+	}
+	for _, tt := range []struct {
+		name string
+		goal goal
+		want []string // the row itself, cpu, other, waited
+	}{
+		{"rate", goal{rate: 1.3}, []string{"1.33x requests/s, ≥ 1.3x", "", "", ""}},
+		{"rate missed", goal{rate: 1.4}, []string{"1.33x requests/s, ≥ 1.4x MISSED", "", "", ""}},
+		{"share", goal{share: 0.5}, []string{"67% of 2 cores, ≥ 50%", "", "", ""}},
+		{"share missed", goal{share: 0.8}, []string{"67% of 2 cores, ≥ 80% MISSED", "", "", ""}},
+		{
+			"further rows",
+			goal{also: map[string]goal{"cpu": {ratio: 0.7}, "other": {ns: 8e6}}},
+			[]string{"", "≤ 0.7x MISSED", "≤ 8000000 ns", ""},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := bench{name: "b", impls: []impl{{"eddy", nil, tt.goal}, {baseline, nil, goal{}}}}
+			rows := summarize(b, 2, [][]sample{of(30, 40, 7e6), of(40, 50, 7e6)})
+			var got []string
+			for _, r := range rows[:4] {
+				if r.Missed {
+					r.Goal += " MISSED"
+				}
+				got = append(got, r.Goal)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if rows[1].Ratio != 0.8 || rows[3].Ratio != 0 {
+				t.Errorf("got ratios %v of cpu and %v of waited, want 0.8 and none", rows[1].Ratio, rows[3].Ratio)
+			}
+		})
 	}
 }
 

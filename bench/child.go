@@ -26,7 +26,10 @@ type job struct {
 	Bench, Impl string
 	Target      time.Duration
 	Quick       bool
-	Client      *clientJob // in place of all else
+	Cores       []int      // for meter
+	Client      *clientJob // in place of all else, as are the next two
+	Load        *loadJob
+	Pipe        bool
 }
 
 // childMain does the job that the environment names, and exits. It returns if
@@ -38,19 +41,33 @@ func childMain() {
 	}
 	var j job
 	must(json.Unmarshal([]byte(v), &j))
-	if j.Client != nil {
-		j.Client.run()
+	if j.other() {
 		os.Exit(0)
 	}
 	b, i := find(j.Bench, j.Impl)
 	ops := b.opsFor(i, j)
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); { // a line for each round
-		m := &meter{n: ops, quick: j.Quick}
+		m := &meter{n: ops, quick: j.Quick, cores: j.Cores}
 		i.run(m)
 		must(json.NewEncoder(os.Stdout).Encode(m.sample))
 	}
 	os.Exit(0)
+}
+
+// other does what is not a bench, and reports whether j is that.
+func (j *job) other() bool {
+	switch {
+	case j.Client != nil:
+		j.Client.run()
+	case j.Load != nil:
+		j.Load.run()
+	case j.Pipe:
+		answerPipe()
+	default:
+		return false
+	}
+	return true
 }
 
 func find(name, implName string) (*bench, *impl) {
@@ -102,7 +119,7 @@ func startChild(j job, procs int) (*child, error) {
 	must(err)
 	out, err := cmd.StdoutPipe()
 	must(err)
-	if err := cmd.Start(); err != nil {
+	if err := startOn(j.Cores, 0, cmd); err != nil {
 		return nil, err
 	}
 	c := &child{cmd, in, bufio.NewReader(out)}

@@ -21,6 +21,7 @@ type bench struct {
 	ops   int    // operations of a round. Default 0: as many as take a while
 	fresh bool   // each round in a process of its own
 	cold  bool   // the first round of a process counts apart, as row cold
+	pin   bool   // the process has one core, and what puts load on it another
 	unit  string // "bytes" if that is what is compared. Default: ns
 	impls []impl
 }
@@ -32,11 +33,14 @@ type impl struct {
 	goal goal
 }
 
-// A goal is a figure to reach: at most. Zero is none.
+// A goal is a figure to reach: at most, except for rate and share. Zero is none.
 type goal struct {
 	ns, bytes float64
 	ratio     float64 // to goroutines or, if to is set, to the row of that name
 	to        string
+	rate      float64 // at least: requests per second, as a ratio to goroutines
+	share     float64 // at least: of the processors, by the row cpu
+	also      map[string]goal
 }
 
 func (b *bench) gomaxprocs() []int {
@@ -48,8 +52,9 @@ func (b *bench) gomaxprocs() []int {
 
 // A meter measures a round. What is before start and after stop does not count.
 type meter struct {
-	n     int  // operations to do
-	quick bool // a smoke test: make real waits short
+	n     int   // operations to do
+	quick bool  // a smoke test: make real waits short
+	cores []int // that of this process and that of its load. Nil: any
 
 	sample
 	onCPU   bool

@@ -14,10 +14,12 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/eddyloop/eddy/executor"
 )
 
 // benches is every scenario, in the order of the table.
-var benches = []bench{
+var benches = slices.Concat([]bench{
 	callSoonChain,
 	callSoonBurst,
 	await,
@@ -39,7 +41,10 @@ var benches = []bench{
 	gatherRandom,
 	parkedBytes,
 	hogLatency,
-}
+	executorMap,
+	processRoundtrip,
+	processCPU,
+}, connectionBenches)
 
 // options are the flags.
 type options struct {
@@ -49,6 +54,7 @@ type options struct {
 }
 
 func main() {
+	executor.WorkerMain() // a worker of the process rows
 	childMain()
 	asJSON := flag.Bool("json", false, "print a JSON object per row in place of the table")
 	pattern := flag.String("run", "", "run the benches whose name matches `REGEXP`, and impls by BENCH/IMPL: await/eddy-machine")

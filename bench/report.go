@@ -33,7 +33,11 @@ func measure(b bench, procs int, opt options) (rows []row, err error) {
 		samples[i], children[i] = nil, nil
 	}
 	start := func(i int) {
-		c, e := startChild(job{Bench: b.name, Impl: b.impls[i].name, Target: opt.target, Quick: opt.quick}, procs)
+		j := job{Bench: b.name, Impl: b.impls[i].name, Target: opt.target, Quick: opt.quick}
+		if b.pin {
+			j.Cores = twoCores()
+		}
+		c, e := startChild(j, procs)
 		if children[i] = c; e != nil {
 			fail(i, e)
 		}
@@ -102,10 +106,12 @@ func summarizeRounds(b bench, procs int, samples [][]sample) (rows []row) {
 		if len(got) == 0 {
 			continue
 		}
-		r := row{Bench: b.name, Impl: im.name, Procs: procs,
+		r := row{
+			Bench: b.name, Impl: im.name, Procs: procs,
 			NS:     medianOf(got, func(s sample) float64 { return s.NS }),
 			Bytes:  medianOf(got, func(s sample) float64 { return s.Bytes }),
-			Allocs: medianOf(got, func(s sample) float64 { return s.Allocs })}
+			Allocs: medianOf(got, func(s sample) float64 { return s.Allocs }),
+		}
 		vs := each(got, value)
 		r.Spread = (slices.Max(vs) - slices.Min(vs)) / median(vs)
 		if base >= 0 && len(samples[base]) == len(got) {
@@ -115,36 +121,54 @@ func summarizeRounds(b bench, procs int, samples [][]sample) (rows []row) {
 			}
 			r.Ratio = median(ratios)
 		}
-		r.judge(im.goal, medianOf(got, func(s sample) float64 { return s.NS / s.Also[im.goal.to] }))
+		r.judge(im.goal, got)
 		rows = append(rows, r)
-		rows = append(rows, alsoRows(r, got)...)
+		var others []sample
+		if r.Ratio > 0 {
+			others = samples[base]
+		}
+		rows = append(rows, alsoRows(r, got, others, im.goal.also)...)
 	}
 	return rows
 }
 
-// alsoRows returns the further rows of an impl.
-func alsoRows(r row, got []sample) (rows []row) {
+// alsoRows returns the further rows of an impl. base is what their ratios are to.
+func alsoRows(r row, got, base []sample, goals map[string]goal) (rows []row) {
 	for _, name := range slices.Sorted(maps.Keys(got[0].Also)) {
 		ns := each(got, func(s sample) float64 { return s.Also[name] })
 		also := row{Bench: r.Bench + "." + name, Impl: r.Impl, Procs: r.Procs, NS: median(ns)}
-		if strings.HasPrefix(name, "worst") {
+		switch {
+		case strings.HasPrefix(name, "worst"):
 			also.NS = slices.Max(ns)
+		case name == "waited": // that is the machine's affair
+		case base != nil && base[0].Also[name] > 0:
+			for k := range ns {
+				ns[k] /= base[k].Also[name]
+			}
+			also.Ratio = median(ns)
 		}
+		also.judge(goals[name], got)
 		rows = append(rows, also)
 	}
 	return rows
 }
 
-// judge compares with the goal; toRow is the ratio to the row that it names.
-func (r *row) judge(g goal, toRow float64) {
+// judge compares with the goal.
+func (r *row) judge(g goal, got []sample) {
 	switch {
 	case g.ns > 0:
-		r.Goal, r.Missed = fmt.Sprintf("≤ %g ns", g.ns), r.NS > g.ns
+		r.Goal, r.Missed = fmt.Sprintf("≤ %.10g ns", g.ns), r.NS > g.ns
 	case g.bytes > 0:
 		r.Goal, r.Missed = fmt.Sprintf("≤ %g B", g.bytes), r.Bytes > g.bytes
 	case g.to != "":
+		toRow := medianOf(got, func(s sample) float64 { return s.NS / s.Also[g.to] })
 		r.Goal = fmt.Sprintf("%.2fx %s, ≤ %gx", toRow, g.to, g.ratio)
 		r.Missed = toRow > g.ratio
+	case g.share > 0:
+		share := medianOf(got, func(s sample) float64 { return s.Also["cpu"] / s.NS }) / float64(r.Procs)
+		r.Goal, r.Missed = fmt.Sprintf("%.0f%% of %d cores, ≥ %.0f%%", 100*share, r.Procs, 100*g.share), share < g.share
+	case g.rate > 0 && r.Ratio > 0:
+		r.Goal, r.Missed = fmt.Sprintf("%.2fx requests/s, ≥ %gx", 1/r.Ratio, g.rate), 1/r.Ratio < g.rate
 	case g.ratio > 0 && r.Ratio > 0:
 		r.Goal, r.Missed = fmt.Sprintf("≤ %gx", g.ratio), r.Ratio > g.ratio
 	}
