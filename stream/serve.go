@@ -95,7 +95,7 @@ type server struct {
 //	running --handler returns--> gone
 //	running --it returns nil, WhenReady--> resting --the peer sends--> running
 //	resting --end, error, timeout, Shutdown--> gone
-//	running --handler returns, its Writer has bytes--> lingering --all is sent--> gone
+//	running, resting --it would be gone, but bytes are to be sent--> lingering --all is sent--> gone
 type served struct {
 	s          *server
 	c          *Conn
@@ -177,27 +177,52 @@ func (v *served) Run() {
 		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection handler", Name: t.Name(), Err: err})
 	}
 	v.t = nil
-	switch w := v.c.lingers(); {
-	case w != nil && !v.s.ending:
-		w.after = (*lingering)(v)
-	case w == nil && v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.lasting():
+	if v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.c.lingers() == nil && v.lasting() {
 		v.rest()
-	default:
-		v.gone()
+	} else {
+		v.finish()
 	}
 }
 
-// A lingering is a served whose handler has returned and whose Writer has not sent
-// all yet.
+// A lingering is a served without a handler whose Writer, or TLS, has not sent all
+// yet.
 type lingering served
 
-// Run is told that the connection is closed.
-func (g *lingering) Run() { (*served)(g).gone() }
+// Run is told that there is no more to send. What the Writer had may have come to
+// be TLS's.
+func (g *lingering) Run() { (*served)(g).finish() }
 
-// goneUnlessLingering ends what has no handler, but not before all is sent.
-func (v *served) goneUnlessLingering() {
-	if v.c.lingers() == nil {
+// finish ends what has no handler, but not before all is sent.
+func (v *served) finish() {
+	if v.next == nil {
+		return
+	}
+	_ = v.c.closeFlushed()
+	if v.s.ending || !v.c.afterSending((*lingering)(v)) {
 		v.gone()
+		return
+	}
+	v.stopTimer()
+}
+
+// afterSending arranges for r to be told when c, which was closed, has sent what its
+// Writer or its TLS holds. It reports false if they hold nothing.
+func (c *Conn) afterSending(r loop.Runnable) bool {
+	if w := c.lingers(); w != nil {
+		w.after = r
+		return true
+	}
+	if y := c.secure(); y != nil && y.closing() {
+		y.after = r
+		return true
+	}
+	return false
+}
+
+// stopTimer ends the bound of a rest.
+func (v *served) stopTimer() {
+	if v.c.x != nil && v.c.x.limits != nil {
+		v.c.Loop().StopTimer(&v.c.x.limits.rd.timer)
 	}
 }
 
@@ -215,6 +240,7 @@ func (v *served) gone() {
 	v.prev, v.next = nil, nil
 	s.n--
 	s.ln.serving--
+	v.stopTimer()
 	_ = v.c.Close()
 	if s.room != nil {
 		future.Settle(s.room, struct{}{}, nil)
@@ -224,9 +250,17 @@ func (v *served) gone() {
 	}
 }
 
-// rest waits without a task for the peer to send.
+// rest waits without a task for the peer to send. If others wait for that, there is
+// no rest.
 func (v *served) rest() {
-	v.c.Readable().Watch((*resting)(v))
+	v.stopTimer() // of a wait that was in vain
+	ready := v.c.Readable()
+	if ready.State() == future.Failed {
+		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection at rest", Name: v.c.String(), Err: ready.Err()})
+		v.finish()
+		return
+	}
+	ready.Watch((*resting)(v))
 	if idle := v.s.cfg.IdleTimeout; idle > 0 {
 		v.c.Loop().StartTimer(&v.c.limits().rd.timer, idle, (*restLimit)(v))
 	}
@@ -238,7 +272,7 @@ type resting served
 // Run is told that trying to read is worthwhile.
 func (r *resting) Run() {
 	v := (*served)(r)
-	if v.t != nil || v.next == nil {
+	if v.t != nil || v.next == nil || v.c.lingers() != nil {
 		return
 	}
 	var err error
@@ -252,7 +286,19 @@ func (r *resting) Run() {
 	case err == ErrWouldBlock:
 		v.rest()
 	default:
-		v.gone()
+		v.finish()
+	}
+}
+
+// finishMessages lets the message under way be the last one.
+func (v *served) finishMessages() {
+	lim := v.c.limits()
+	if v.s.cfg.WhenReady && (v.s.cfg.TLS == nil || v.c.secure() != nil) {
+		lim.asked = true // the handler runs because there is one
+	}
+	lim.finish()
+	if v.t == nil {
+		v.finish()
 	}
 }
 
@@ -262,7 +308,7 @@ func (v *served) message() {
 		return
 	}
 	lim := v.c.x.limits
-	v.c.Loop().StopTimer(&lim.rd.timer)
+	v.stopTimer()
 	lim.asked, lim.until = true, time.Time{}
 	if lim.message > 0 {
 		lim.until = v.c.Loop().Now().Add(lim.message)

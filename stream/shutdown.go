@@ -14,7 +14,7 @@ import (
 func (ln *Listener) CloseClients() {
 	ln.each(func(v *served) {
 		if v.t == nil {
-			v.goneUnlessLingering()
+			v.finish()
 		} else {
 			_ = v.c.closeFlushed()
 		}
@@ -49,12 +49,7 @@ func (ln *Listener) Abort() {
 // (asyncio: Server.close, Server.wait_closed)
 func (ln *Listener) Shutdown(ctx context.Context) error {
 	err := ln.Close()
-	ln.each(func(v *served) {
-		v.c.limits().finish()
-		if v.t == nil {
-			v.goneUnlessLingering()
-		}
-	})
+	ln.each((*served).finishMessages)
 	for ln.serving > 0 {
 		gone, _ := future.New[struct{}](ln.ac.Loop())
 		ln.empty = append(ln.empty, gone)

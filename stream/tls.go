@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/executor"
 	"github.com/eddyloop/eddy/internal/netfd"
 	"github.com/eddyloop/eddy/internal/tlsio"
@@ -50,7 +51,7 @@ const (
 // place: c itself must not be used any more. What c has read too much, as by
 // ReadLine, is read first. If the handshake fails c is closed: errors are
 // *net.OpError, with os.ErrDeadlineExceeded after HandshakeTimeout, or that of the
-// interruption. Config needs a ServerName, or verifies by itself. It must be called
+// interruption. [ErrBusy] tells that others use c, which is left to them. Config needs a ServerName, or verifies by itself. It must be called
 // in a task.
 //
 // Cancel safety: c is closed.
@@ -78,7 +79,7 @@ func (t *TLS) wrap(ctx context.Context, c *Conn, server bool) (*Conn, error) {
 		return nil, c.opError("handshake", ErrBusy)
 	}
 	l := c.Loop()
-	y := &tlsLayer{below: c, shutdown: t.ShutdownTimeout}
+	y := &tlsLayer{below: c, local: c.LocalAddr(), remote: c.RemoteAddr(), shutdown: t.ShutdownTimeout}
 	if y.shutdown <= 0 {
 		y.shutdown = shutdownTimeout
 	}
@@ -113,7 +114,7 @@ func newTLSBuffers() any { return new(tlsio.Buffers) }
 // attach makes the Conn of a layer whose handshake is done.
 func (y *tlsLayer) attach() *Conn {
 	below := y.below
-	y.c = &Conn{x: &extra{layer: y, local: below.LocalAddr(), remote: below.RemoteAddr(), network: below.network()}, limit: below.limit}
+	y.c = &Conn{x: &extra{layer: y, local: y.local, remote: y.remote, network: below.network()}, limit: below.limit}
 	if below.x != nil && below.x.limits != nil { // the server's, which go on
 		old := below.x.limits
 		y.c.SetTimeouts(old.idle, old.message)
@@ -166,15 +167,18 @@ func (s *shaking) run(ctx context.Context) error {
 	buf := c.buffers().get()
 	defer c.buffers().put(buf)
 	for {
-		err := s.step(ctx)
-		if err != nil && interrupted(err) {
-			return err
+		err, interrupted := s.step(ctx)
+		if interrupted != nil {
+			return interrupted
 		}
 		if ferr := s.flush(ctx); ferr != nil && (err == nil || err == netfd.ErrWouldBlock) {
 			return ferr
 		}
-		if err != netfd.ErrWouldBlock {
-			return err
+		if err == nil {
+			return nil
+		}
+		if err != netfd.ErrWouldBlock { // whatever a callback has said, it is no interruption
+			return c.opError("handshake", err)
 		}
 		n, err := c.Read(ctx, buf.b)
 		switch {
@@ -200,12 +204,12 @@ func (s *shaking) flush(ctx context.Context) error {
 	return nil
 }
 
-func (s *shaking) step(ctx context.Context) error {
+// step returns the handshake's error, and that of the wait for it.
+func (s *shaking) step(ctx context.Context) (step, err error) {
 	if !s.t.OffLoop {
-		return s.y.eng.Handshake()
+		return s.y.eng.Handshake(), nil
 	}
-	// The error of the step is a value: that of Do is the executor's.
-	step, err := executor.Do(ctx, func(context.Context) (error, error) {
+	step, err = executor.Do(ctx, func(context.Context) (error, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.dead {
@@ -213,10 +217,10 @@ func (s *shaking) step(ctx context.Context) error {
 		}
 		return s.y.eng.Handshake(), nil
 	})
-	if err != nil {
-		return err
+	if pe, ok := err.(*coro.PanicError); ok {
+		panic(pe) // as on the loop
 	}
-	return step
+	return step, err
 }
 
 // abandon gives the handshake up.

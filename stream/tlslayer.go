@@ -15,6 +15,9 @@ import (
 //	open --Close--> closing --all is sent, or the time is over--> closed
 type tlsLayer struct {
 	c, below *Conn
+	// Kept, because callbacks of a handshake ask for them on any goroutine.
+	local, remote net.Addr
+
 	eng      *tlsio.Engine
 	err      error // of sending
 	blocked  bool  // nothing to read before the Conn below has something
@@ -23,15 +26,16 @@ type tlsLayer struct {
 	asked    bool // the Conn below is to tell of room
 	shut     bool
 	shutdown time.Duration
-	timer    loop.Timer // of closing
+	timer    loop.Timer    // of closing
+	after    loop.Runnable // to be told of the end of that
 }
 
 // A tlsCarrier is where the engine reads, and whose addresses it tells.
 type tlsCarrier tlsLayer
 
 func (r *tlsCarrier) TryRead(p []byte) (int, error) { return r.below.pull(p) }
-func (r *tlsCarrier) LocalAddr() net.Addr           { return r.below.LocalAddr() }
-func (r *tlsCarrier) RemoteAddr() net.Addr          { return r.below.RemoteAddr() }
+func (r *tlsCarrier) LocalAddr() net.Addr           { return r.local }
+func (r *tlsCarrier) RemoteAddr() net.Addr          { return r.remote }
 
 func (y *tlsLayer) Loop() *loop.Loop { return y.below.Loop() }
 
@@ -110,6 +114,11 @@ func (y *tlsLayer) flush() {
 // readyBelow wakes who waits. The loop may call it while it looks, so flushing is
 // left to a callback.
 func (y *tlsLayer) readyBelow(reader bool) {
+	if y.c != nil && y.below.Closed() && !y.shut { // by others: whoever waits, for whatever, is told
+		y.shut = true
+		y.c.closed()
+		return
+	}
 	if reader {
 		y.blocked = false
 		if y.wantR {
@@ -181,10 +190,23 @@ func (t *tlsLate) Run() {
 }
 
 func (y *tlsLayer) closeBelow() error {
-	y.Loop().StopTimer(&y.timer)
 	y.drain()
-	return y.below.Close()
+	err := y.below.Close()
+	y.gone()
+	return err
 }
+
+// gone is the end of closing.
+func (y *tlsLayer) gone() {
+	y.Loop().StopTimer(&y.timer)
+	if r := y.after; r != nil {
+		y.after = nil
+		y.Loop().Queue(r)
+	}
+}
+
+// closing reports whether y was closed and goes on to send. It is false for nil.
+func (y *tlsLayer) closing() bool { return y != nil && y.shut && !y.below.Closed() && y.Unsent() > 0 }
 
 // drain drops what has arrived and nobody will read: a server's session tickets, if
 // the client has only written. The system would answer them, unread, by a reset,
@@ -192,6 +214,7 @@ func (y *tlsLayer) closeBelow() error {
 func (y *tlsLayer) drain() {
 	buf := y.below.buffers().get()
 	defer y.below.buffers().put(buf)
+	y.below.fd.AssumeReadable() // poll(2) tells only of what is waited for
 	for range 16 {
 		if _, err := y.below.pull(buf.b); err != nil {
 			return
@@ -201,7 +224,7 @@ func (y *tlsLayer) drain() {
 
 // Abort drops what is not sent.
 func (y *tlsLayer) Abort() {
-	y.Loop().StopTimer(&y.timer)
 	y.eng.Advance(y.Unsent())
 	_ = y.below.Abort()
+	y.gone()
 }
