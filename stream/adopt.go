@@ -17,9 +17,9 @@ import (
 // Conn from now on: a net.Conn, an *os.File, any io.Reader or io.Writer with or
 // without a Close. It must be called in a task.
 //
-// A TCP or unix connection, a pipe, a terminal is taken out of its Go value, which
-// is closed, and goes on as a descriptor of the loop; so must not be used by others
-// meanwhile. For anything else each read and each write is a blocking call on a
+// A *net.TCPConn, a *net.UnixConn, and an *os.File that is a pipe or a terminal is
+// taken out of its Go value, which is closed, and goes on as a descriptor of the loop;
+// so must not be used by others meanwhile. If that fails x stays the caller's. For anything else each read and each write is a blocking call on a
 // goroutine of its own: one at a time in each direction, begun only when asked for.
 // What such a read brings after its task was canceled is kept for the next.
 // A Reader whose Read goes on after Close keeps its goroutine until it returns.
@@ -28,19 +28,30 @@ import (
 // For the standard streams of the process see [Stdin].
 func Adopt(ctx context.Context, x any) (*Conn, error) {
 	l := park.From(ctx, "stream: Adopt").Loop()
-	if s, ok := x.(syscall.Conn); ok {
-		c, err := adoptFD(l, s)
-		if err == nil {
-			if cl, ok := x.(io.Closer); ok {
-				_ = cl.Close()
-			}
-			return c, nil
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return nil, err
-		}
+	switch x := x.(type) { // not whatever has a descriptor: what is around it may do more
+	case *net.TCPConn:
+		return adoptValue(l, x)
+	case *net.UnixConn:
+		return adoptValue(l, x)
+	case *os.File:
+		return adoptValue(l, x)
 	}
 	return newPump(l, x), nil
+}
+
+// adoptValue takes the descriptor out of x, if it is of a kind that can be waited for.
+func adoptValue(l *loop.Loop, x interface {
+	syscall.Conn
+	io.Closer
+}) (*Conn, error) {
+	c, err := adoptFD(l, x)
+	switch {
+	case err == nil:
+		_ = x.Close()
+	case errors.Is(err, errors.ErrUnsupported):
+		return newPump(l, x), nil
+	}
+	return c, err
 }
 
 // AdoptFD makes a Conn of a descriptor, which belongs to the Conn from now on, and

@@ -27,7 +27,7 @@ func (c *Conn) CloseGraceful(ctx context.Context, limit int64) error {
 	if err == nil {
 		err = c.flushed(ctx)
 	}
-	if err != nil {
+	if err != nil || c.Closed() { // as a pipe is by CloseWrite
 		return err
 	}
 	buf := c.buffers().get()
@@ -54,6 +54,11 @@ func (c *Conn) flushed(ctx context.Context) error {
 		}
 	}
 	for {
+		// Of TLS, CloseWrite tells: later only its alert can be lost, and that the peer
+		// has gone already is no harm.
+		if p, ok := c.layered().(*pump); ok && p.werr != nil {
+			return c.opError("write", p.werr)
+		}
 		f, ok := c.layered().(interface{ Unsent() int })
 		if !ok || f.Unsent() == 0 || c.Closed() {
 			return nil

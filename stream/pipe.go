@@ -36,7 +36,7 @@ type pipeEnd struct {
 func (e *pipeEnd) Loop() *loop.Loop { return e.l }
 
 func (e *pipeEnd) Num() int {
-	if e.closed {
+	if e.closed || e.l.Closed() {
 		return -1
 	}
 	return 0

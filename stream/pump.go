@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/loop"
 )
 
@@ -26,6 +27,7 @@ type pump struct {
 	out          []byte // of the write that is out
 	pulling      bool
 	pushing      bool
+	empty        int // reads in a row that brought neither bytes nor an error
 	wantR, wantW bool
 	ended        bool // CloseWrite was called
 	shut         bool // Close was
@@ -156,10 +158,12 @@ func (p *pump) Unsent() int {
 
 // CloseWrite calls that of what is written to, behind the write that is out.
 func (p *pump) CloseWrite() error {
-	if p.shut {
+	switch {
+	case p.shut:
 		return net.ErrClosed
-	}
-	if p.ended {
+	case p.werr != nil:
+		return p.werr
+	case p.ended:
 		return nil
 	}
 	if _, ok := p.w.(interface{ CloseWrite() error }); !ok {
@@ -180,6 +184,7 @@ func (p *pump) Close() (bool, error) {
 	}
 	p.shut = true
 	p.in, p.off = nil, 0
+	p.forgetRead()
 	if p.pushing {
 		p.l.StartTimer(&p.linger, pumpLinger, (*pumpLate)(p))
 	} else {
@@ -191,7 +196,16 @@ func (p *pump) Close() (bool, error) {
 // Abort does not wait for a write that is out.
 func (p *pump) Abort() {
 	p.shut = true
+	p.forgetRead()
 	p.release()
+}
+
+// forgetRead lets a virtual clock go on, although a read may be out that never ends.
+func (p *pump) forgetRead() {
+	if p.pulling {
+		p.pulling = false
+		p.l.AddOutside(-1)
+	}
 }
 
 type pumpLate pump
@@ -221,42 +235,76 @@ type pumpDone struct {
 	err  error
 }
 
+var errCount = errors.New("stream: a Read or Write has returned an impossible count")
+
 func (d *pumpDone) pull() {
-	d.n, d.err = d.p.r.Read(d.b)
-	d.post()
+	defer d.post()
+	d.err = coro.ErrGoexit // unless it returns
+	n, err := d.p.r.Read(d.b)
+	if n < 0 || n > len(d.b) {
+		n, err = 0, errCount
+	}
+	d.n, d.err = n, err
 }
 
 func (d *pumpDone) push() {
-	if len(d.b) > 0 {
-		_, d.err = d.p.w.Write(d.b)
-	}
-	if d.end && d.err == nil {
-		d.err = d.p.w.(interface{ CloseWrite() error }).CloseWrite()
-	}
-	d.post()
+	defer d.post()
+	d.err = coro.ErrGoexit
+	d.err = d.write()
 }
 
-func (d *pumpDone) post() { _ = d.p.l.QueueThreadsafe(d) } // a closed loop has closed it
+func (d *pumpDone) write() error {
+	if len(d.b) > 0 {
+		n, err := d.p.w.Write(d.b)
+		switch {
+		case err != nil:
+			return err
+		case n < 0 || n > len(d.b):
+			return errCount
+		case n < len(d.b):
+			return io.ErrShortWrite
+		}
+	}
+	if d.end {
+		return d.p.w.(interface{ CloseWrite() error }).CloseWrite()
+	}
+	return nil
+}
+
+// post is deferred: a call that panics, or calls Goexit, has failed, and no more.
+func (d *pumpDone) post() {
+	if v := recover(); v != nil {
+		d.n, d.err = 0, coro.NewPanicError(v)
+	}
+	_ = d.p.l.QueueThreadsafe(d) // a closed loop has closed it
+}
 
 // Run takes the result over.
 func (d *pumpDone) Run() {
-	d.p.l.AddOutside(-1)
 	if d.read {
 		d.p.pulled(d.n, d.err)
 	} else {
+		d.p.l.AddOutside(-1)
 		d.p.pushed(d.end, d.err)
 	}
 }
 
+const maxEmpty = 100 // as in package bufio
+
 func (p *pump) pulled(n int, err error) {
-	p.pulling = false
 	if p.shut {
 		return
 	}
+	p.pulling = false
+	p.l.AddOutside(-1)
 	p.in, p.off, p.rerr = p.buf[:n], 0, err
-	if n == 0 && err == nil {
+	if n > 0 || err != nil {
+		p.empty = 0
+	} else if p.empty++; p.empty < maxEmpty {
 		p.WantRead() // in vain
 		return
+	} else {
+		p.rerr = io.ErrNoProgress
 	}
 	if p.wantR {
 		p.wantR = false

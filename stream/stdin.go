@@ -13,17 +13,23 @@ import (
 // opened a second time; where that is not possible, reads are blocking calls on
 // goroutines, as with [Adopt], the last of which stays until there is input. It
 // must be called in a task. (asyncio: connect_read_pipe(factory, sys.stdin))
-func Stdin(ctx context.Context) (*Conn, error) { return standard(ctx, os.Stdin, os.O_RDONLY) }
+func Stdin(ctx context.Context) (*Conn, error) {
+	return standard(ctx, "stream: Stdin", os.Stdin, os.O_RDONLY)
+}
 
 // Stdout returns the standard output as a Conn to write to; see [Stdin]. Writes
 // that go past it, such as fmt.Println, do not wait for it.
-func Stdout(ctx context.Context) (*Conn, error) { return standard(ctx, os.Stdout, os.O_WRONLY) }
+func Stdout(ctx context.Context) (*Conn, error) {
+	return standard(ctx, "stream: Stdout", os.Stdout, os.O_WRONLY)
+}
 
 // Stderr is Stdout for the standard error.
-func Stderr(ctx context.Context) (*Conn, error) { return standard(ctx, os.Stderr, os.O_WRONLY) }
+func Stderr(ctx context.Context) (*Conn, error) {
+	return standard(ctx, "stream: Stderr", os.Stderr, os.O_WRONLY)
+}
 
-func standard(ctx context.Context, f *os.File, mode int) (*Conn, error) {
-	l := park.From(ctx, "stream: Stdin").Loop()
+func standard(ctx context.Context, what string, f *os.File, mode int) (*Conn, error) {
+	l := park.From(ctx, what).Loop()
 	if again, err := reopen(f, mode); err == nil {
 		c, err := adoptFD(l, again)
 		again.Close()
