@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
 )
@@ -64,6 +65,9 @@ func (b *blockingConn) Write(p []byte) (n int, err error) {
 			n += k
 			if err != nil || n == len(p) {
 				return err
+			}
+			if b.c.spent >= budget {
+				return errGiveWay
 			}
 		}
 	})
@@ -132,7 +136,7 @@ func (r *connReadiness) wait(told loop.Runnable) bool {
 	w.Watch(told)
 	if r.dir == reading {
 		c.wantRead()
-	} else {
+	} else if !c.writable() { // it may only give way
 		c.wantWrite()
 	}
 	return true
@@ -252,6 +256,10 @@ func waitBlocking(op *blockingOp, d *blockingDeadline) error {
 	return op.err
 }
 
+// errGiveWay is what a blockingOp's function returns to be tried again in the next
+// turn.
+var errGiveWay = errors.New("stream: others run first")
+
 // Run tries. It is for the loop.
 func (o *blockingOp) Run() {
 	switch {
@@ -263,9 +271,9 @@ func (o *blockingOp) Run() {
 		o.end(ErrBusy)
 		return
 	}
-	err := o.try()
+	err := o.tried()
 	switch {
-	case err != ErrWouldBlock:
+	case err != ErrWouldBlock && err != errGiveWay:
 		o.end(err)
 	case o.late:
 		o.end(os.ErrDeadlineExceeded)
@@ -274,7 +282,26 @@ func (o *blockingOp) Run() {
 	default:
 		o.waiting = true
 		blockingsOf(o.l)[o] = struct{}{}
+		if err == errGiveWay {
+			o.on.wake()
+		}
 	}
+}
+
+// tried is try, whose panic is the waiting goroutine's: as below a task's read it may
+// come from a callback of TLS.
+func (o *blockingOp) tried() (err error) {
+	returned := false
+	defer func() {
+		if v := recover(); v != nil {
+			err = coro.NewPanicError(v)
+		} else if !returned {
+			o.end(coro.ErrGoexit)
+		}
+	}()
+	err = o.try()
+	returned = true
+	return err
 }
 
 func (o *blockingOp) stop() {

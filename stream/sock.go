@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/eddyloop/eddy/internal/netfd"
 	"github.com/eddyloop/eddy/internal/park"
 	"github.com/eddyloop/eddy/loop"
+	"github.com/eddyloop/eddy/task"
 )
 
 // The functions whose names begin with Sock are for programs that have sockets of
@@ -118,8 +120,24 @@ func SockConnectUnix(ctx context.Context, fd int, path string) error {
 }
 
 func sockConnect(ctx context.Context, fd int, sa unix.Sockaddr) error {
-	begun := false
-	return sockTry(ctx, fd, "connect", false, func() error {
+	// A unix socket whose listener's queue is full says EAGAIN and has not begun;
+	// nothing tells of a place in the queue.
+	for delay := time.Millisecond; ; delay = min(2*delay, 64*time.Millisecond) {
+		err := sockConnectOnce(ctx, fd, sa)
+		if err != errQueueFull {
+			return err
+		}
+		if err := task.Sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+var errQueueFull = errors.New("stream: the listener's queue is full")
+
+func sockConnectOnce(ctx context.Context, fd int, sa unix.Sockaddr) error {
+	full, begun := false, false
+	err := sockTry(ctx, fd, "connect", false, func() error {
 		if !begun {
 			begun = true
 			switch err := unix.Connect(fd, sa); err {
@@ -127,6 +145,9 @@ func sockConnect(ctx context.Context, fd int, sa unix.Sockaddr) error {
 				return nil
 			case unix.EINPROGRESS, unix.EINTR, unix.EALREADY:
 				return unix.EAGAIN
+			case unix.EAGAIN:
+				full = true
+				return nil
 			default:
 				return err
 			}
@@ -143,6 +164,10 @@ func sockConnect(ctx context.Context, fd int, sa unix.Sockaddr) error {
 		}
 		return nil
 	})
+	if full {
+		return errQueueFull
+	}
+	return err
 }
 
 // SockSendfile writes n bytes of f, from off, to a stream socket; n of less than 0
