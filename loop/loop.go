@@ -166,6 +166,7 @@ type Loop struct {
 	exiting bool           // Goexit is on its way
 	coros   coro.Pool
 	signals []*signalWatch
+	wanted  signalSet
 
 	// Watching.
 	strict   bool // closed or debug: check calls

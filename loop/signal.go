@@ -26,6 +26,9 @@ import (
 // action again: SIGTERM kills. Close ends all registrations, after tasks and
 // executors have ended. A virtual clock stands still while there is one.
 //
+// Under task.Main a signal that something is registered for is the program's own:
+// Main does not end main by it, the first time or the second.
+//
 // OnSignal and stop must be called on the loop. OnSignal panics if fn is nil, if
 // sig is nil or cannot be caught, as SIGKILL and SIGSTOP cannot, and if the loop
 // is closed. (asyncio: add_signal_handler, remove_signal_handler)
@@ -98,6 +101,7 @@ func (l *Loop) watchSignal(sig os.Signal, c *signalCall) *signalWatch {
 		arrived: make(chan os.Signal, 1), done: make(chan struct{}),
 	}
 	l.signals = append(l.signals, w)
+	l.wanted.add(sig)
 	go w.forward()
 	signal.Notify(w.arrived, sig) // last: from now on the signal has no other action
 	return w
@@ -129,6 +133,7 @@ func (l *Loop) dropSignal(w *signalWatch, c *signalCall) bool {
 	w.mu.Unlock()
 	if last {
 		l.signals = slices.DeleteFunc(l.signals, func(x *signalWatch) bool { return x == w })
+		l.wanted.remove(w.sig)
 		w.end()
 	}
 	return i >= 0
@@ -145,8 +150,35 @@ func (w *signalWatch) end() {
 // endSignals gives all signals back. Calls that are posted already will be made.
 func (l *Loop) endSignals() {
 	for _, w := range l.signals {
+		l.wanted.remove(w.sig)
 		w.end()
 		w.calls = nil // the goroutine has ended
 	}
 	l.signals = nil
+}
+
+// WantsSignal reports whether something is registered for sig by OnSignal. It may be
+// called from any goroutine; it is for those who otherwise handle the signal.
+func (l *Loop) WantsSignal(sig os.Signal) bool {
+	l.wanted.mu.Lock()
+	defer l.wanted.mu.Unlock()
+	return slices.Contains(l.wanted.sigs, sig)
+}
+
+// A signalSet holds the signals that a loop wants, for other goroutines to see.
+type signalSet struct {
+	mu   sync.Mutex
+	sigs []os.Signal
+}
+
+func (s *signalSet) add(sig os.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sigs = append(s.sigs, sig)
+}
+
+func (s *signalSet) remove(sig os.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sigs = slices.DeleteFunc(s.sigs, func(x os.Signal) bool { return x == sig })
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // Main is [Run] for programs: the first SIGINT or SIGTERM cancels main, which may
-// clean up; a second one exits at once with status 130, whatever the loop does. An
+// clean up; a second one exits at once with status 130, whatever the loop does. A
+// signal that main has asked for, by [loop.Loop.OnSignal] or [WaitSignal], is main's
+// own and not counted. An
 // error of main is printed, and the process exits with status 1, or 130 if main ended
 // by the signal's cancellation. Main returns if there was none. See [Program] for
 // what can be set.
@@ -65,16 +67,20 @@ const exitInterrupted = 130 // 128 + SIGINT, as shells report it
 func (p Program) run(main func(ctx context.Context) error) (err error, interrupted bool) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	stop := p.watchSignals(cancel)
+	l, err := loop.New(p.Loop)
+	if err != nil {
+		return err, false
+	}
+	stop := p.watchSignals(l, cancel)
 	defer stop()
-	err = RunConfig(ctx, p.Loop, main)
+	err = join(RunOn(ctx, l, main), l.Close())
 	return err, context.Cause(ctx) != nil
 }
 
 // watchSignals cancels at the first signal, and ends the process at the second or
 // when the time to drain is over. This is a goroutine's work, not a callback's of the
 // loop's OnSignal, because it must get done while a callback blocks the loop.
-func (p Program) watchSignals(cancel context.CancelCauseFunc) (stop func()) {
+func (p Program) watchSignals(l *loop.Loop, cancel context.CancelCauseFunc) (stop func()) {
 	signals := p.Signals
 	if signals == nil {
 		signals = []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -86,11 +92,9 @@ func (p Program) watchSignals(cancel context.CancelCauseFunc) (stop func()) {
 	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		select {
-		case s := <-arrived:
-			cancel(&SignalError{s})
-			p.drain(s, arrived, ended)
-		case <-ended:
+		if first := nextSignal(l, arrived, nil, ended); first != nil {
+			cancel(&SignalError{first})
+			p.drain(l, first, arrived, ended)
 		}
 	}()
 	return func() {
@@ -100,20 +104,38 @@ func (p Program) watchSignals(cancel context.CancelCauseFunc) (stop func()) {
 	}
 }
 
+// nextSignal returns the next signal that is not the program's own, or nil when main
+// has ended or the time is over.
+func nextSignal(l *loop.Loop, arrived <-chan os.Signal, late <-chan time.Time, ended <-chan struct{}) os.Signal {
+	for {
+		select {
+		case s := <-arrived:
+			if !l.WantsSignal(s) {
+				return s
+			}
+		case <-late:
+			return nil
+		case <-ended:
+			return nil
+		}
+	}
+}
+
 // drain returns when main has ended, and exits if that takes too long.
-func (p Program) drain(first os.Signal, arrived <-chan os.Signal, ended <-chan struct{}) {
+func (p Program) drain(l *loop.Loop, first os.Signal, arrived <-chan os.Signal, ended <-chan struct{}) {
 	var late <-chan time.Time
 	if p.Drain > 0 {
 		timer := time.NewTimer(p.Drain)
 		defer timer.Stop()
 		late = timer.C
 	}
-	select {
-	case <-arrived:
-	case <-late:
+	if nextSignal(l, arrived, late, ended) == nil {
+		select {
+		case <-ended:
+			return
+		default:
+		}
 		fmt.Fprintf(os.Stderr, "task: main has not ended within %v of signal %q; exiting\n", p.Drain, first)
-	case <-ended:
-		return
 	}
 	os.Exit(exitInterrupted)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eddyloop/eddy/future"
 	"github.com/eddyloop/eddy/loop"
 	"github.com/eddyloop/eddy/task"
 )
@@ -228,4 +229,33 @@ func signaled(t *testing.T, cmd *exec.Cmd, sigs []syscall.Signal) (string, error
 	rest, _ := io.ReadAll(in)
 	said.Write(rest)
 	return said.String(), cmd.Wait()
+}
+
+func init() {
+	// A program with a handler of its own, as asyncio's add_signal_handler gives it:
+	// the signal does not cancel main.
+	children["own handler"] = func() {
+		task.Main(func(ctx context.Context) error {
+			l := loop.FromContext(ctx)
+			stop, p := future.New[struct{}](l)
+			times := 0
+			l.OnSignal(syscall.SIGTERM, func() {
+				if times++; times == 2 { // the second is the program's, too
+					p.Resolve(struct{}{})
+				} else {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+				}
+			})
+			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			_, err := stop.Await(ctx)
+			fmt.Println("stopped by", times, "signals:", err)
+			return err
+		})
+	}
+}
+
+func TestMainLeavesSignalsToTheProgramsOwnHandlers(t *testing.T) {
+	if got, want := childOutput(t, "own handler"), "stopped by 2 signals: <nil>\n"; got != want {
+		t.Errorf("it said %q, want %q", got, want)
+	}
 }
