@@ -58,7 +58,7 @@ func runEchoTLS(s server) func(m *meter) {
 
 func measureEcho(m *meter, s server, cfg serving, j loadJob) {
 	j.Conns, j.Server = m.n, os.Getpid()
-	j.Warm, j.For = m.real(100*time.Millisecond), m.real(400*time.Millisecond)
+	j.Warm, j.For = m.real(100*time.Millisecond), m.real(300*time.Millisecond)
 	withServer(s, cfg, func(addr string) {
 		j.Addr = addr
 		r := calm(m, j)
