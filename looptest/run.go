@@ -26,6 +26,11 @@ type Config struct {
 	Start time.Time
 	// Real uses the system's clock: for tests of sockets and processes.
 	Real bool
+	// Patience is how long, in real time, nothing may happen while virtual time is
+	// held up from outside: by a descriptor that is registered, a job, a signal
+	// that is watched, a Hold. Then the test fails with a report, instead of
+	// hanging. Default: 30 s. Negative: for ever.
+	Patience time.Duration
 	// Shuffle permutes what is promised to nobody, drawn from Seed: the order of
 	// descriptors that are ready together. A test that fails prints its seed.
 	Shuffle bool
@@ -70,6 +75,10 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 	}
 	if !cfg.Real {
 		c.attach(l)
+		c.patience = cfg.Patience
+		if c.patience == 0 {
+			c.patience = defaultPatience
+		}
 	}
 	defer func() {
 		if err := l.Close(); err != nil {
@@ -78,7 +87,7 @@ func RunConfig(t testing.TB, cfg Config, fn func(ctx context.Context) error) {
 	}()
 	err = task.RunOn(context.Background(), l, fn)
 	switch {
-	case errors.Is(err, loop.ErrDeadlock):
+	case errors.Is(err, loop.ErrDeadlock), errors.Is(err, ErrHeldUp):
 		t.Fatalf("%v\n%s", err, report)
 	case err != nil:
 		var p *coro.PanicError
@@ -139,7 +148,19 @@ type Clock struct {
 	now      time.Time
 	waiters  []future.Promise[struct{}]
 	deadlock func()
+
+	l        *loop.Loop
+	patience time.Duration // 0 or less: no end
+	since    time.Time     // real time at which the loop was last seen to do something
+	calls    uint64        // that it had made then
 }
+
+// ErrHeldUp is the failure of a test in which nothing has happened for too long, in
+// real time, because something outside of the loop may still bring work, and so
+// timers do not fire. Tests of sockets use Config.Real, or stream.Pipe.
+var ErrHeldUp = errors.New("looptest: virtual time is held up from outside, and nothing happens")
+
+const defaultPatience = 30 * time.Second
 
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -154,7 +175,10 @@ func NewClock(start time.Time) *Clock {
 
 var clockKey = new(int)
 
-func (c *Clock) attach(l *loop.Loop) { l.Local(clockKey, func() any { return c }) }
+func (c *Clock) attach(l *loop.Loop) {
+	c.l = l
+	l.Local(clockKey, func() any { return c })
+}
 
 // Now implements [loop.Clock].
 func (c *Clock) Now() time.Time { return c.now }
@@ -163,7 +187,7 @@ func (c *Clock) Now() time.Time { return c.now }
 func (c *Clock) Idle(next time.Time, outside bool) (time.Duration, error) {
 	switch {
 	case outside:
-		return -1, nil
+		return c.outside()
 	case len(c.waiters) > 0:
 		for _, p := range c.waiters {
 			p.Resolve(struct{}{})
@@ -178,6 +202,25 @@ func (c *Clock) Idle(next time.Time, outside bool) (time.Duration, error) {
 		return 0, loop.ErrDeadlock
 	}
 	return 0, nil
+}
+
+// outside waits for what may come from outside, as long as patience lasts.
+func (c *Clock) outside() (time.Duration, error) {
+	if c.l == nil || c.patience <= 0 {
+		return -1, nil
+	}
+	now, s := time.Now(), c.l.Stats()
+	if s.Calls != c.calls || c.since.IsZero() {
+		c.since, c.calls = now, s.Calls
+	}
+	left := c.patience - now.Sub(c.since)
+	if left > 0 {
+		return left, nil
+	}
+	if c.deadlock != nil {
+		c.deadlock()
+	}
+	return 0, fmt.Errorf("%w: for %v now, with %d descriptors, and %d jobs and Holds, out", ErrHeldUp, c.patience, s.Descriptors, s.Outside)
 }
 
 // WaitIdle suspends the task until no other has anything to do before time moves

@@ -23,6 +23,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/eddyloop/eddy/internal/env"
 )
 
 // A Clock tells a scheduler the time and how to wait: timefunc and delayfunc of
@@ -45,6 +47,9 @@ type system struct{}
 func (system) Now() time.Time { return time.Now() }
 
 func (system) Sleep(ctx context.Context, d time.Duration) error {
+	if d > 0 && ctx.Value(env.LoopKey) != nil {
+		panic("sched: Run with the system's clock and the ctx of a loop would block all that runs there: give New a Clock whose Sleep is task.Sleep")
+	}
 	if d <= 0 {
 		return ctx.Err()
 	}

@@ -36,6 +36,7 @@ type Listener struct {
 	spent   int           // accepted without a wait
 	servers []*server     // that Serve on it
 	serving int
+	failed  uint64 // handshakes
 	empty   []*future.Future[struct{}] // awaited for serving to be 0
 }
 
@@ -44,6 +45,7 @@ type ListenerStats struct {
 	Accepted uint64 // connections handed out
 	Aborted  uint64 // connections that were gone before they were accepted
 	Rests    uint64 // pauses for want of descriptors or memory
+	Failed   uint64 // TLS handshakes of Serve that failed
 	Serving  int    // connections of Serve that are open now
 }
 
@@ -295,7 +297,7 @@ func (ln *Listener) Addr() net.Addr {
 // Stats returns what the Listener has done.
 func (ln *Listener) Stats() ListenerStats {
 	s := ln.ac.Stats()
-	return ListenerStats{Accepted: s.Accepted, Aborted: s.Aborted, Rests: s.Rests, Serving: ln.serving}
+	return ListenerStats{Accepted: s.Accepted, Aborted: s.Aborted, Rests: s.Rests, Failed: ln.failed, Serving: ln.serving}
 }
 
 // String names the listener by its address.

@@ -63,6 +63,9 @@ func (ln *Listener) Serve(ctx context.Context, handler Handler) error {
 
 // Serve is [Listener.Serve] with a configuration.
 func (cfg *ServeConfig) Serve(ctx context.Context, ln *Listener, handler Handler) error {
+	if cfg.TLS != nil {
+		cfg.TLS.mustServe()
+	}
 	s := &server{cfg: *cfg, ln: ln, ctx: ctx, self: park.From(ctx, "stream: Serve"), handler: handler}
 	s.all.next, s.all.prev = &s.all, &s.all
 	ln.servers = append(ln.servers, s)
@@ -160,6 +163,7 @@ func (v *served) body(ctx context.Context) (err error) {
 func (v *served) shake(ctx context.Context) error {
 	c, err := v.s.cfg.TLS.Server(ctx, v.c)
 	if err != nil {
+		v.s.ln.failed++
 		return errHandshake{err}
 	}
 	v.c = c
@@ -174,7 +178,7 @@ func (v *served) Run() {
 	t := v.t
 	err := t.Err()
 	if err != nil && !ordinary(err) {
-		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection handler", Name: t.Name(), Err: err})
+		v.s.ln.ac.Loop().Report(&loop.CallError{Op: "connection handler", Name: t.Name() + ", " + v.c.String(), Err: err})
 	}
 	v.t = nil
 	if v.s.cfg.WhenReady && err == nil && !v.c.Closed() && v.c.lingers() == nil && v.lasting() {

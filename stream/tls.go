@@ -57,8 +57,20 @@ const (
 // Cancel safety: c is closed.
 func (t *TLS) Client(ctx context.Context, c *Conn) (*Conn, error) { return t.wrap(ctx, c, false) }
 
-// Server is Client for the other side.
-func (t *TLS) Server(ctx context.Context, c *Conn) (*Conn, error) { return t.wrap(ctx, c, true) }
+// Server is Client for the other side. It panics if Config has no certificate, nor a
+// function to ask for one.
+func (t *TLS) Server(ctx context.Context, c *Conn) (*Conn, error) {
+	t.mustServe()
+	return t.wrap(ctx, c, true)
+}
+
+// mustServe panics if no handshake of a server could succeed.
+func (t *TLS) mustServe() {
+	c := t.Config
+	if c == nil || len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		panic("stream: a TLS server needs Certificates, GetCertificate or GetConfigForClient in its Config")
+	}
+}
 
 // TLS returns what was negotiated; ok is false if c is no TLS connection.
 func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {

@@ -1,11 +1,9 @@
 package stream
 
 import (
-	"errors"
 	"io/fs"
 	"net"
 	"os"
-	"syscall"
 
 	"github.com/eddyloop/eddy/internal/netfd"
 	"github.com/eddyloop/eddy/loop"
@@ -14,11 +12,6 @@ import (
 // listenUnix listens on a path or an abstract name.
 func (cfg *ListenConfig) listenUnix(l *loop.Loop, path string) (*Listener, error) {
 	fd, err := netfd.ListenUnix(path)
-	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
-		if os.Remove(path) == nil {
-			fd, err = netfd.ListenUnix(path)
-		}
-	}
 	var ln *Listener
 	if err == nil {
 		ln, err = newListener(l, fd, "unix")
@@ -29,19 +22,6 @@ func (cfg *ListenConfig) listenUnix(l *loop.Loop, path string) (*Listener, error
 	ln.path.keep = cfg.KeepSocketFile
 	ln.path.look()
 	return ln, nil
-}
-
-// abandoned reports whether path is a socket that nobody listens on any more.
-func abandoned(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode().Type() != fs.ModeSocket {
-		return false
-	}
-	fd, err := netfd.ConnectUnix(path)
-	if err == nil {
-		netfd.CloseFD(fd)
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // A socketFile is the file of a listening unix socket.

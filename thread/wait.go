@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/eddyloop/eddy/internal/env"
 )
 
 // forever is a timeout that is never over.
@@ -115,6 +117,9 @@ func wakeAll[T any](w *waiter[T]) {
 // Whether w was served is decided under the lock, by whether it stands in the
 // line, and not by what has come first here.
 func (l *line[T]) await(ctx context.Context, d time.Duration, mu *sync.Mutex, w *waiter[T]) (T, error) {
+	if onLoop(ctx) {
+		l.refuse(mu, w)
+	}
 	err := w.park(ctx, d)
 	if err != nil {
 		mu.Lock()
@@ -129,6 +134,26 @@ func (l *line[T]) await(ctx context.Context, d time.Duration, mu *sync.Mutex, w 
 		}
 	}
 	return l.leave(w)
+}
+
+// onLoop reports whether whoever waits with ctx is, by that, a task or a callback of
+// a loop, all of which would stand still.
+func onLoop(ctx context.Context) bool { return ctx.Value(env.LoopKey) != nil }
+
+const blocksLoop = "thread: a wait with the ctx of a loop would block all that runs there: " +
+	"tasks have packages locks and queue, and executor.Do for the rest; a goroutine has a ctx of its own"
+
+// refuse panics, unless w has been served already.
+func (l *line[T]) refuse(mu *sync.Mutex, w *waiter[T]) {
+	mu.Lock()
+	queued := w.queued
+	if queued {
+		l.remove(w)
+	}
+	mu.Unlock()
+	if queued {
+		panic(blocksLoop)
+	}
 }
 
 // leave returns how the wait of w has ended, and keeps w for the next one who
@@ -181,6 +206,9 @@ func awaitClosed(ctx context.Context, d time.Duration, c chan struct{}) error {
 	}
 	if d == 0 {
 		return ErrTimeout
+	}
+	if onLoop(ctx) {
+		panic(blocksLoop)
 	}
 	w := waiter[struct{}]{wake: c}
 	return w.park(ctx, d)

@@ -20,7 +20,7 @@ import (
 // theirs. When descriptors or memory run out it rests, 5 ms and then twice as long
 // each time, up to 1 s, and says so once to the loop's OnError.
 //
-//	accepting --as many as Config.MaxConns--> waiting --one is lost--> accepting
+//	accepting --as many as ListenConfig.MaxConns--> waiting --one is lost--> accepting
 //	accepting or waiting --Close, or closing the loop--> closed
 //	closed --the last transport is lost--> ended
 type Listener struct {
@@ -54,8 +54,9 @@ type ListenerStats struct {
 // the host is an IP address, and for a path, or a name that begins with "@", with
 // "unix"; for names of hosts see [ListenName]. Port 0, or none, lets the system
 // choose. Without a host it listens on all addresses: with "tcp" on IPv6 and IPv4, if
-// the system has both. The file of a path is removed when the Listener is closed; if it
-// is there before, Listen fails.
+// the system has both. The file of a path is removed when the Listener is closed. That
+// of a socket that nobody listens on any more is replaced; with any other file there
+// Listen fails.
 //
 // For each connection factory is called, and then Connected of what it returns by
 // the queue, both in the context in which Listen is called. Errors are

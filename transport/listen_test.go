@@ -307,6 +307,24 @@ func TestEdge123_ReplacedPath(t *testing.T) {
 	})
 }
 
+// The file of a socket that nobody listens on any more is replaced, that of another
+// one is not.
+func TestEdge123_StalePath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+	must(t, err)
+	stale.SetUnlinkOnClose(false)
+	must(t, stale.Close())
+	run(t, func(ctx context.Context, l *loop.Loop) {
+		ln, err := transport.Listen(l, "unix", path, newEcho, transport.ListenConfig{})
+		must(t, err)
+		if _, err := transport.Listen(l, "unix", path, newEcho, transport.ListenConfig{}); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a second listener: %v, want EADDRINUSE", err)
+		}
+		must(t, ln.Close())
+	})
+}
+
 // A connection of package net goes on as a transport; the original is closed.
 func TestAdoptConn(t *testing.T) {
 	run(t, func(ctx context.Context, l *loop.Loop) {

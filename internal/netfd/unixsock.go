@@ -3,6 +3,8 @@
 package netfd
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 
@@ -10,8 +12,30 @@ import (
 )
 
 // ListenUnix returns a listening unix socket. A path that begins with "@" is an
-// abstract name, which Linux has.
+// abstract name, which Linux has. The file of a socket that nobody listens on any
+// more is replaced.
 func ListenUnix(path string) (fd int, err error) {
+	fd, err = listenUnix(path)
+	if errors.Is(err, unix.EADDRINUSE) && abandoned(path) && os.Remove(path) == nil {
+		fd, err = listenUnix(path)
+	}
+	return fd, err
+}
+
+// abandoned reports whether path is a socket that nobody listens on any more.
+func abandoned(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	fd, err := ConnectUnix(path)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return errors.Is(err, unix.ECONNREFUSED)
+}
+
+func listenUnix(path string) (fd int, err error) {
 	fd, err = newSocket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return -1, err
