@@ -23,6 +23,7 @@ help:
 	@echo 'make linear  are the queues of package thread linearizable?'
 	@echo 'make lint    staticcheck and gofumpt, at the versions of tools/go.mod'
 	@echo 'make chaos   what eddy survives: faults and loads, scenario by scenario'
+	@echo 'make reliability   the same, written to docs/RELIABILITY.md'
 	@echo 'make mutants bugs put into copies of eddy, one at a time: does package conformance catch each?'
 	@echo 'make vet     go vet for this system and: $(VET_OS)'
 	@echo 'make fmt     gofmt everything'

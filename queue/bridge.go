@@ -233,7 +233,7 @@ func (b *Bridge[T]) Stats() Stats {
 func (b *Bridge[T]) enter(ctx context.Context, what string) park.Parker {
 	p := park.From(ctx, what)
 	if p.Loop() != b.l {
-		panic(what + " on a second loop")
+		panic(what + " on a second loop: there only TryPut and TryGet, or the Threadsafe methods in a function of executor.Do")
 	}
 	return p
 }
@@ -241,7 +241,7 @@ func (b *Bridge[T]) enter(ctx context.Context, what string) park.Parker {
 // checkPlain panics if ctx belongs to a loop.
 func checkPlain(ctx context.Context, what string) {
 	if ctx.Value(env.LoopKey) != nil {
-		panic(what + " with a ctx of a loop, which it would block: pass the goroutine's own")
+		panic(what + " with a ctx of a loop, which it would block: a goroutine has a ctx of its own; a task of another loop uses TryPut and TryGet, or calls it in executor.Do")
 	}
 }
 

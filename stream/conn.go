@@ -409,7 +409,16 @@ func (c *Conn) WaitReadable(ctx context.Context) error {
 		c.spend(0)
 		return nil
 	}
-	return c.waitReadable(ctx, nil)
+	w, err := c.startReading() // what waitReadable does, in one frame less
+	if err != nil {
+		return err
+	}
+	defer c.release(reading)
+	if c.x == nil {
+		_, err = w.Await(ctx)
+		return err
+	}
+	return c.await(ctx, w, "read", nil)
 }
 
 // Readable returns what to wait for, as a task or a machine, before TryRead: it is

@@ -36,7 +36,7 @@ type Listener struct {
 	spent   int           // accepted without a wait
 	servers []*server     // that Serve on it
 	serving int
-	failed  uint64 // handshakes
+	failed  uint64                     // handshakes
 	empty   []*future.Future[struct{}] // awaited for serving to be 0
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -206,7 +207,7 @@ func SockSendfile(ctx context.Context, fd int, f *os.File, off, n int64) (sent i
 
 func sockSendfilePiece(ctx context.Context, fd int, f *os.File, off int64, n int) (int, error) {
 	for {
-		did, err := executor.Do(ctx, func(context.Context) (int, error) { return netfd.Sendfile(fd, f, off, n) })
+		did, err := sockSendfileOnce(ctx, fd, f, off, n)
 		if err != netfd.ErrWouldBlock {
 			return did, err
 		}
@@ -214,6 +215,27 @@ func sockSendfilePiece(ctx context.Context, fd int, f *os.File, off int64, n int
 			return 0, err
 		}
 	}
+}
+
+// sockSendfileOnce lets the executor work on a duplicate: after a cancellation it may
+// still do so, when fd is another socket already.
+func sockSendfileOnce(ctx context.Context, fd int, f *os.File, off int64, n int) (int, error) {
+	dup, err := netfd.Dup(fd)
+	if err != nil {
+		return 0, err
+	}
+	var taken atomic.Bool // by whoever closes it
+	did, err := executor.Do(ctx, func(context.Context) (int, error) {
+		if taken.Swap(true) {
+			return 0, net.ErrClosed
+		}
+		defer netfd.CloseFD(dup)
+		return netfd.Sendfile(dup, f, off, n)
+	})
+	if !taken.Swap(true) {
+		netfd.CloseFD(dup)
+	}
+	return did, err
 }
 
 func sockCopyPiece(ctx context.Context, fd int, f *os.File, off int64, n int) (int, error) {

@@ -82,7 +82,8 @@ func (c *Conn) Writer() *Writer {
 // SetLimits sets the bounds of the buffer, in bytes: Drain waits when it has more
 // than high until it has no more than low, and a Write that would make it more than
 // max is refused. Zeros stand for a quarter of high, 64 KB and 16 MB; a high above max
-// lifts a max of zero. It panics unless low <= high <= max.
+// lifts a max of zero. What asyncio does with a high of zero, a drain that waits for
+// all, is [Writer.Flush]. It panics unless low <= high <= max.
 // (asyncio: set_write_buffer_limits)
 func (w *Writer) SetLimits(low, high, max int) {
 	if high == 0 {
