@@ -358,9 +358,6 @@ func init() {
 }
 
 func TestEdge105_Main(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
 	for _, tt := range []struct {
 		name   string
 		status int
