@@ -111,10 +111,10 @@ func openKind(l *loop.Loop, fd int, kind netfd.Kind) (*Conn, error) {
 		err = c.fd.OpenFile(l, fd, (*connSink)(c))
 	}
 	if errors.Is(err, syscall.EPERM) { // a device without readiness, such as /dev/null
-		err = errors.ErrUnsupported
+		return nil, errors.ErrUnsupported
 	}
 	if err != nil {
-		return nil, err
+		return nil, &net.OpError{Op: "adopt", Net: "file", Err: err}
 	}
 	return c, nil
 }

@@ -59,6 +59,9 @@ func (cfg *DialConfig) Dial(ctx context.Context, network, address string) (*Conn
 	if network != "unix" && !strings.HasPrefix(network, "tcp") {
 		return nil, &net.OpError{Op: "dial", Err: net.UnknownNetworkError(network)}
 	}
+	if network == "unix" && cfg.LocalAddr.IsValid() {
+		panic("stream: DialConfig.LocalAddr with a unix socket")
+	}
 	d := &dialing{l: l, fd: -1}
 	future.Init(&d.connected, l, d)
 	d.dial = netdial.Start(l, &netdial.Config{
@@ -129,5 +132,9 @@ func (d *dialing) await(ctx context.Context, network string) (*Conn, error) {
 	}
 	fd := d.fd
 	d.fd = -1
-	return newConn(d.l, fd, d.peer, kind)
+	c, err := newConn(d.l, fd, d.peer, kind)
+	if err != nil {
+		return nil, opError("dial", network, nil, err)
+	}
+	return c, nil
 }

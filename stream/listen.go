@@ -236,6 +236,10 @@ func (ln *Listener) TryAccept() (*Conn, error) {
 			c.local = ln.shared
 			return c, nil
 		}
+		if netfd.Shortage(err) { // of places in the poller: the connection is lost, the server is not
+			ln.ac.Rest(err)
+			return nil, ErrWouldBlock
+		}
 	}
 	return nil, ln.opError("accept", err)
 }

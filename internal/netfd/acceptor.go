@@ -88,7 +88,7 @@ func (a *Acceptor) TryAccept() (fd int, peer Addr, err error) {
 			a.short = false // all are served: what may come is a new shortage
 			return -1, peer, err
 		case Shortage(err), aborted >= MaxAccepts: // or it would go on for ever
-			a.rest(err)
+			a.Rest(err)
 		case Aborted(err):
 			a.stats.Aborted++
 		default:
@@ -106,8 +106,9 @@ func (a *Acceptor) Want() {
 	}
 }
 
-// rest pauses until there may be descriptors again.
-func (a *Acceptor) rest(err error) {
+// Rest pauses until there may be again what err, a [Shortage], is the want of. It is
+// called by the owner if that showed after the accept.
+func (a *Acceptor) Rest(err error) {
 	l := a.fd.Loop()
 	a.resting = true
 	a.stats.Rests++
