@@ -151,9 +151,8 @@ func ExampleAsCompleted() {
 	pool := executor.New(executor.Config{Limit: 3})
 	// Each job waits for the one behind it.
 	var jobs []*executor.Job[string]
-	ended := make([]chan struct{}, 3)
+	ended := []chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{})}
 	for i, name := range []string{"slow", "middling", "fast"} {
-		ended[i] = make(chan struct{})
 		jobs = append(jobs, executor.Go(pool, func(context.Context) (string, error) {
 			if i+1 < len(ended) {
 				<-ended[i+1]
