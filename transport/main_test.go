@@ -20,7 +20,13 @@ import (
 	"github.com/eddyloop/eddy/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if r, w, err := os.Pipe(); err == nil { // the runtime's poller takes descriptors when first used
+		r.Close()
+		w.Close()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var must = testkit.Must
 
