@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -193,6 +194,27 @@ func TestEdge134_StartCanceledTwice(t *testing.T) {
 		testkit.Yield(ctx, 1)
 		starting.Cancel(nil)
 		if _, err := starting.Await(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Start: %v", err)
+		}
+		return nil
+	})
+}
+
+// What was started when it was canceled is ended although the loop closes before
+// anything else gets to run.
+func TestEdge134_CanceledStartAndTheEndOfTheLoop(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	both(t, func(t *testing.T, ctx context.Context) error {
+		starting := task.Start(ctx, func(ctx context.Context) (*subprocess.Process, error) {
+			return piped("sleep").Start(ctx)
+		})
+		testkit.Yield(ctx, 1)
+		time.Sleep(50 * time.Millisecond) // it has started, and the loop has not heard of it
+		starting.Cancel(nil)
+		testkit.Yield(ctx, 1)
+		starting.Cancel(nil)
+		_, err := starting.Await(ctx)
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Start: %v", err)
 		}
 		return nil

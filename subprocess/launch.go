@@ -81,10 +81,15 @@ func (s *launch) abandon() *future.Future[struct{}] {
 	if s.state.Swap(abandoned) != delivered {
 		return s.job
 	}
-	return executor.Submit(s.n.l, s.n.pool, func(context.Context) (struct{}, error) {
+	// No job of the pool: the loop's end would cancel one that has not begun.
+	gone, p := future.New[struct{}](s.n.l)
+	release := s.n.l.Hold()
+	s.n.discards.Go(func() {
 		s.discard()
-		return struct{}{}, nil
+		_ = s.n.l.CallSoonThreadsafe(func() { p.Resolve(struct{}{}) }) // nobody waits on a closed loop
+		release()
 	})
+	return gone
 }
 
 // discard ends a process that nobody wants. It blocks until that is gone.

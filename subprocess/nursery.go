@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/eddyloop/eddy/coro"
 	"github.com/eddyloop/eddy/executor"
@@ -19,6 +20,7 @@ type nursery struct {
 	children map[*child]struct{}
 	groups   map[*child]struct{}     // that have outlived their leaders
 	losing   map[*Transport]struct{} // whose Lost is in the loop's queue
+	discards sync.WaitGroup          // of what was started and is not wanted
 	closed   bool
 	noHandle bool // wait by goroutines, as where there are no handles
 }
@@ -89,6 +91,7 @@ func (n *nursery) discard() (done <-chan struct{}) {
 		for _, s := range mine {
 			s.discard()
 		}
+		n.discards.Wait()
 	}()
 	return ch
 }
