@@ -24,7 +24,6 @@ func ExampleFuture() {
 					return err
 				}
 			}
-			fmt.Println("monitor:", answer.State())
 			return nil
 		})
 		task.Go(ctx, func(ctx context.Context) error {
@@ -38,11 +37,10 @@ func ExampleFuture() {
 		v, err := answer.Await(ctx)
 		fmt.Println("awaited:", v, err)
 		_, err = monitor.Await(ctx)
-		fmt.Println("it was looked at before:", polls > 0)
+		fmt.Println("monitor:", answer.State(), "and looked at before:", polls > 0)
 		return err
 	})
 	// Output:
 	// awaited: 42 <nil>
-	// monitor: resolved
-	// it was looked at before: true
+	// monitor: resolved and looked at before: true
 }
