@@ -265,9 +265,9 @@ func TestFailNowInATaskEndsTheTest(t *testing.T) {
 
 // It is Goexit, too, and must not become a failure.
 func TestSkipNowInATaskSkipsTheTest(t *testing.T) {
-	r := record(func(t testing.TB) {
-		looptest.Run(t, func(ctx context.Context) error {
-			_, err := task.Go(ctx, func(context.Context) error { t.SkipNow(); return nil }).Await(ctx)
+	r := record(func(skipped testing.TB) {
+		looptest.Run(skipped, func(ctx context.Context) error {
+			_, err := task.Go(ctx, func(context.Context) error { skipped.SkipNow(); return nil }).Await(ctx)
 			return err
 		})
 	})
